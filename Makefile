@@ -1,0 +1,152 @@
+# Parley. `make run` starts a server, `make test` tests it; both install what is missing first (deploy/deps.sh).
+#
+# VARIANT is release, asan (with UBSan) or tsan; everything goes to $(BUILD)/$(VARIANT), the release programs also to $(BUILD)/.
+VARIANT ?= release
+BUILD   ?= build
+OUT      = $(BUILD)/$(VARIANT)
+CC      ?= gcc
+
+LAYERS  = base proto queue storage schema services gateway
+PROGS   = parleyd parley parley-load
+
+CFLAGS_release = -O2 -g
+CFLAGS_asan    = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_fuzz    = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan    = -O1 -g -fsanitize=thread
+WARN    = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-format-zero-length -Werror
+CPPFLAGS += -I. -D_GNU_SOURCE -include base/banned.h
+CFLAGS  += -std=c11 $(CFLAGS_$(VARIANT)) $(WARN) -fno-common
+LDFLAGS += $(CFLAGS_$(VARIANT))
+LIBS    = -lwebsockets -luv -lsqlite3 -ljansson -lsodium -llz4 -lxxhash -lz -lpthread
+
+src      = $(sort $(wildcard $(1)/*.c))
+obj      = $(patsubst %.c,$(OUT)/%.o,$(1))
+archive  = $(OUT)/lib$(1).a
+ALL_SRC  = $(foreach l,$(LAYERS) cmd,$(call src,$(l))) $(wildcard tests/*/*.c tests/*/*/*.c)
+
+# What a layer may link: itself and those below it. A call upward does not link.
+below_base     = base
+below_proto    = proto base
+below_queue    = queue proto base
+below_storage  = storage proto base
+below_schema   = schema proto base
+below_services = services queue storage schema proto base
+below_gateway  = gateway queue proto base
+below_cmd      = gateway services queue storage schema proto base
+
+.PHONY: all programs run test tests units check format-check format tidy bench fuzz crash try-compose clean unit
+all: programs
+programs: $(addprefix $(if $(filter release,$(VARIANT)),$(BUILD),$(OUT))/,$(PROGS))
+
+define layer_rule
+$(call archive,$(1)): $(call obj,$(call src,$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@ar rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_rule,$(l))))
+
+$(OUT)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC $(VARIANT) $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/schema/migrations.o: $(wildcard schema/*.sql)
+
+# A program is cmd/<name>.c with its parts cmd/<name>_*.c; `-` in the program's name is `_` in the file's.
+prog_file = $(subst -,_,$(1))
+# `parley` has no part in `parley_load`.
+prog_parts = $(filter-out $(if $(filter parley,$(1)),cmd/parley_load%),$(wildcard cmd/$(call prog_file,$(1))_*.c cmd/common_*.c))
+define prog_rule
+$(OUT)/$(1): $(call obj,cmd/$(call prog_file,$(1)).c $(call prog_parts,$(1))) $(foreach l,$(below_cmd),$(call archive,$(l)))
+	@echo "  LD $(VARIANT) $$@"
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS)
+$(BUILD)/$(1): $(OUT)/$(1)
+	@ln -sf $(VARIANT)/$(1) $$@
+endef
+$(foreach p,$(PROGS),$(eval $(call prog_rule,$(p))))
+
+# What tests share; it stands on base alone.
+TESTLIB = $(OUT)/libtests.a
+$(TESTLIB): $(call obj,$(call src,tests/lib))
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcs $@ $^
+
+# tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator.
+parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c))
+UNIT = $(foreach l,$(LAYERS) cmd,$(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(l)/test_*.c)))
+define unit_rule
+$(OUT)/unit/$(1)/%: $(OUT)/tests/unit/$(1)/%.o $(parts_$(1)) $(TESTLIB) $(foreach l,$(below_$(1)),$(call archive,$(l)))
+	@mkdir -p $$(@D)
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS) -lcmocka
+unit-$(1): $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(1)/test_*.c))
+	@for t in $$^; do $$$$t || exit 1; done
+.PHONY: unit-$(1)
+endef
+$(foreach l,$(LAYERS) cmd,$(eval $(call unit_rule,$(l))))
+.SECONDARY:
+
+unit: $(UNIT)
+	@tests/run.py unit $(UNIT)
+
+# What a newcomer calls. `run` and `test` install what is missing first.
+ARGS ?=
+run:
+	@deploy/deps.sh build
+	@$(MAKE) --no-print-directory -j$$(nproc) programs
+	$(BUILD)/parleyd $(ARGS)
+
+test:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) programs tests
+	@tests/run.py all $(OUT) $(UNIT)
+
+tests: $(UNIT)
+
+# What a commit must pass beside the tests.
+SOURCES = $(wildcard $(foreach l,$(LAYERS) cmd tests/lib tests/unit/* tests/fuzz tests/bench,$(l)/*.c $(l)/*.h))
+check: format-check
+	@tests/check_layers.py
+format-check:
+	@clang-format --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in form"
+format:
+	@clang-format -i $(SOURCES)
+
+crash: programs
+	@tests/crash/crash.py --build $(OUT) $(ARGS)
+
+bench: programs
+	@tests/bench/run.sh $(BUILD)
+
+# tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.
+bench_proto = proto
+bench_log = queue
+bench_store = storage
+bench_convlog = storage
+bench_chat = services
+BENCHES = proto log store convlog chat
+define bench_rule
+bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
+	@$(CC) $(LDFLAGS) -o $(OUT)/$$@ $$^ $(LIBS) -lcmocka
+	@$(OUT)/$$@ $(ARGS)
+.PHONY: bench-$(1)
+endef
+$(foreach b,$(BENCHES),$(eval $(call bench_rule,$(b))))
+
+# tests/fuzz/fuzz_x.c under clang's libFuzzer, starting from tests/fuzz/corpus/x.
+FUZZ_SECONDS ?= 20
+fuzz:
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang $(patsubst tests/fuzz/fuzz_%.c,fuzz-%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz-%: $(OUT)/tests/fuzz/fuzz_%.o $(call archive,proto) $(call archive,base)
+	@mkdir -p $(OUT)/corpus/$*
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $(OUT)/$@ $^ $(LIBS)
+	$(OUT)/$@ -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(OUT)/ $(OUT)/corpus/$* tests/fuzz/corpus/$*
+
+try-compose:
+	@deploy/try-compose.sh
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(patsubst %.c,$(OUT)/%.d,$(ALL_SRC))

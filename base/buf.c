@@ -1,0 +1,75 @@
+#include "base/buf.h"
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { CAP_MIN = 64 };
+
+void buf_deinit(struct buf *b)
+{
+    mem_free(b->p);
+    *b = (struct buf){0};
+}
+
+void buf_clear(struct buf *b) { b->len = 0; }
+
+char *buf_reserve(struct buf *b, size_t more)
+{
+    if (!b->p || b->cap - b->len < more) {
+        size_t need, cap = b->cap ? b->cap : CAP_MIN;
+        bool too_big = __builtin_add_overflow(b->len, more, &need) || need > SIZE_MAX / 2;
+        assert(!too_big);
+        while (cap < need)
+            cap *= 2;
+        b->p = mem_realloc(b->p, cap);
+        b->cap = cap;
+    }
+    return b->p + b->len;
+}
+
+void buf_add(struct buf *b, const void *p, size_t n)
+{
+    char *to = buf_reserve(b, n);
+    if (n)
+        memcpy(to, p, n);
+    b->len += n;
+}
+
+void buf_str(struct buf *b, struct str s) { buf_add(b, s.p, s.len); }
+
+void buf_char(struct buf *b, char c)
+{
+    *buf_reserve(b, 1) = c;
+    b->len++;
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list args, again;
+
+    va_start(args, fmt);
+    va_copy(again, args);
+    char *to = buf_reserve(b, CAP_MIN);
+    size_t room = b->cap - b->len;
+    int n = vsnprintf(to, room, fmt, args);
+    assert(n >= 0); /* the format is ours */
+    if ((size_t)n >= room)
+        vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
+    b->len += (size_t)n;
+    va_end(again);
+    va_end(args);
+}
+
+void buf_i64(struct buf *b, int64_t v)
+{
+    char digits[20], *at = digits + sizeof(digits);
+    uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
+
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (v < 0)
+        *--at = '-';
+    buf_add(b, at, (size_t)(digits + sizeof(digits) - at));
+}

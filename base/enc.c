@@ -1,0 +1,164 @@
+#include "base/enc.h"
+
+void enc_add_u8(struct buf *b, uint8_t v) { buf_char(b, (char)v); }
+
+void enc_add_u32(struct buf *b, uint32_t v) { buf_add(b, &v, 4); }
+
+void enc_add_u64(struct buf *b, uint64_t v) { buf_add(b, &v, 8); }
+
+size_t enc_varint(void *p, uint64_t v)
+{
+    uint8_t *at = p;
+    while (v >= 0x80) {
+        *at++ = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    *at++ = (uint8_t)v;
+    return (size_t)(at - (uint8_t *)p);
+}
+
+void enc_add_varint(struct buf *b, uint64_t v) { b->len += enc_varint(buf_reserve(b, 10), v); }
+
+void enc_add_field(struct buf *b, struct str s)
+{
+    enc_add_varint(b, s.len);
+    buf_str(b, s);
+}
+
+/* The next n bytes, or NULL; a failed reader has no bytes left. */
+static const uint8_t *take(struct dec *d, size_t n)
+{
+    const uint8_t *p = d->p;
+    if (d->failed || (size_t)(d->end - p) < n) {
+        d->failed = true;
+        d->p = d->end;
+        return NULL;
+    }
+    if (n)
+        d->p += n;
+    return p;
+}
+
+uint8_t dec_get_u8(struct dec *d)
+{
+    const uint8_t *p = take(d, 1);
+    return p ? *p : 0;
+}
+
+uint32_t dec_get_u32(struct dec *d)
+{
+    const uint8_t *p = take(d, 4);
+    return p ? dec_u32(p) : 0;
+}
+
+uint64_t dec_get_u64(struct dec *d)
+{
+    const uint8_t *p = take(d, 8);
+    return p ? dec_u64(p) : 0;
+}
+
+uint64_t dec_get_varint(struct dec *d)
+{
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = dec_get_u8(d);
+        if (shift == 63 && byte > 1)
+            break; /* more than 64 bits */
+        v |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return d->failed ? 0 : v;
+    }
+    d->failed = true;
+    d->p = d->end;
+    return 0;
+}
+
+struct str dec_get_bytes(struct dec *d, size_t n)
+{
+    const uint8_t *p = take(d, n);
+    return p ? str_of(p, n) : (struct str){0};
+}
+
+struct str dec_get_field(struct dec *d)
+{
+    uint64_t n = dec_get_varint(d);
+    return dec_get_bytes(d, n);
+}
+
+/* Both text encodings are the same walk: a stream of bits, taken 5 or 6 at a time, the last group filled with zeros.
+ * Reading refuses a last group whose filling is not zero, so each value has exactly one text. */
+static const char BASE32[] = "0123456789abcdefghjkmnpqrstvwxyz";
+static const char BASE64URL[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static size_t bits_to_text(char *out, const uint8_t *in, size_t n, unsigned width, const char *alphabet)
+{
+    uint32_t acc = 0, mask = (1u << width) - 1;
+    unsigned held = 0;
+    char *at = out;
+
+    for (size_t i = 0; i < n; i++) {
+        acc = acc << 8 | in[i];
+        for (held += 8; held >= width; held -= width)
+            *at++ = alphabet[acc >> (held - width) & mask];
+    }
+    if (held)
+        *at++ = alphabet[acc << (width - held) & mask];
+    return (size_t)(at - out);
+}
+
+/* Writes text.len * width / 8 bytes. */
+static bool text_to_bits(uint8_t *out, struct str text, unsigned width, int (*value)(char))
+{
+    uint32_t acc = 0;
+    unsigned held = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        int v = value(text.p[i]);
+        if (v < 0)
+            return false;
+        acc = acc << width | (uint32_t)v;
+        held += width;
+        if (held >= 8) {
+            held -= 8;
+            *out++ = (uint8_t)(acc >> held);
+        }
+    }
+    return held < width && (acc & ((1u << held) - 1)) == 0;
+}
+
+static int base32_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    const char *at = c >= 'a' && c <= 'z' ? memchr(BASE32, c, 32) : NULL;
+    return at ? (int)(at - BASE32) : -1;
+}
+
+static int base64url_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+size_t enc_base32(char *out, const void *in, size_t n) { return bits_to_text(out, in, n, 5, BASE32); }
+
+bool dec_base32(void *out, size_t n, struct str text)
+{
+    return text.len == (n * 8 + 4) / 5 && text_to_bits(out, text, 5, base32_value);
+}
+
+size_t enc_base64url(char *out, const void *in, size_t n) { return bits_to_text(out, in, n, 6, BASE64URL); }
+
+bool dec_base64url(void *out, size_t max, size_t *n, struct str text)
+{
+    size_t bytes = text.len / 4 * 3 + text.len % 4 * 6 / 8;
+    if (bytes > max || !text_to_bits(out, text, 6, base64url_value))
+        return false;
+    *n = bytes;
+    return true;
+}

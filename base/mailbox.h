@@ -1,0 +1,25 @@
+/* mailbox: how threads talk. Many post, one thread takes all at once.
+ *
+ * A posted message's run function is called on the mailbox's thread, in the order of posting (one poster's messages
+ * keep their order). The wake-up costs a system call and happens only when the box was empty. Thread: post from any;
+ * drain from the owner. Memory: a message is the poster's until it runs, then run's to free. */
+#pragma once
+#include "base/err.h"
+#include "base/mem.h"
+
+struct msg {
+    struct msg *next;
+    void (*run)(struct msg *);
+};
+
+struct mailbox;
+typedef void mailbox_wake_fn(void *arg); /* any thread; after the first message of a batch */
+
+void mailbox_create(size_t bound, mailbox_wake_fn *wake, void *arg, struct mailbox **out);
+void mailbox_destroy(struct mailbox *m); /* must be empty or abandoned */
+/* For answers and completions, whose number is bounded by what was asked. */
+void mailbox_post(struct mailbox *m, struct msg *msg);
+/* For what may be refused: LIMIT when `bound` messages wait. */
+MUST_CHECK enum err mailbox_try_post(struct mailbox *m, struct msg *msg);
+size_t mailbox_drain(struct mailbox *m); /* runs all that waited when called; returns how many */
+size_t mailbox_waiting(const struct mailbox *m);

@@ -1,0 +1,28 @@
+/* mem: allocation that can't fail, allocation that can, and the arena of one request.
+ *
+ * Thread: an arena belongs to one thread at a time; it may be handed over whole. */
+#pragma once
+#include "base/err.h"
+#include "base/str.h"
+
+/* Aborts when there is none: for sizes that we chose. Zeroed. */
+void *mem_alloc(size_t bytes);
+void *mem_realloc(void *p, size_t bytes);
+void mem_free(void *p);
+/* For sizes that a peer or a file chose, bounded by the caller: NULL when there is none. Not zeroed. */
+void *mem_try(size_t bytes);
+char *mem_dup(struct str s); /* with a zero behind; aborts when there is none */
+
+#define mem_new(type) ((type *)mem_alloc(sizeof(type)))
+#define mem_new_array(type, n) ((type *)mem_alloc(sizeof(type) * (n)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/* Bump allocation, freed as a whole. A zeroed arena is empty and valid; chunks of 1 KiB grow to 64 KiB. */
+struct arena_chunk;
+struct arena {
+    struct arena_chunk *chunks;
+    char *at, *end;
+};
+void arena_deinit(struct arena *a);
+void *arena_alloc(struct arena *a, size_t bytes); /* zeroed, aligned to 16 */
+struct str arena_dup(struct arena *a, struct str s);

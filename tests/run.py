@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""Runs the tests and ends in a line `N passed, N failed`.
+
+    tests/run.py unit PROGRAM…          cmocka programs, each test counted
+    tests/run.py integration BUILD [-k PATTERN]   tests/integration/test_*.py against BUILD/parleyd
+    tests/run.py all BUILD PROGRAM…     both
+
+A program that crashes, prints no result or hangs for over five minutes counts as one failure.
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def run_program(path):
+    """One cmocka program: (passed, failed)."""
+    try:
+        done = subprocess.run([path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, text=True,
+                              errors="replace", stdin=subprocess.DEVNULL)
+        out, code = done.stdout, done.returncode
+    except subprocess.TimeoutExpired as e:
+        out, code = (e.stdout or b"").decode(errors="replace"), "timeout"
+    passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", out))
+    failed = len(set(re.findall(r"\[  FAILED  \] (\w+)\s*$", out, re.M)))
+    if code != 0 and failed == 0 or passed + failed == 0:
+        failed += 1
+    if failed:
+        print(out)
+        print(f"FAILED {path} (exit {code})")
+    return passed, failed
+
+
+def run_units(programs):
+    passed = failed = 0
+    for path in programs:
+        begun = time.monotonic()
+        p, f = run_program(path)
+        passed, failed = passed + p, failed + f
+        name = "/".join(path.split("/")[-2:])
+        print(f"  {name}: {p} passed" + (f", {f} failed" if f else "") + f" ({time.monotonic() - begun:.1f} s)", flush=True)
+    return passed, failed
+
+
+def run_integration(build, pattern):
+    os.environ["PARLEY_BUILD"] = os.path.abspath(build)
+    sys.path.insert(0, os.path.join(HERE, "integration"))
+    loader = unittest.TestLoader()
+    if pattern:
+        loader.testNamePatterns = [f"*{pattern}*"]
+    suite = loader.discover(os.path.join(HERE, "integration"), pattern="test_*.py")
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    return result.testsRun - failed - len(result.skipped), failed
+
+
+def main(argv):
+    if len(argv) < 2 or argv[0] not in ("unit", "integration", "all"):
+        sys.exit(__doc__)
+    passed = failed = 0
+    programs = argv[1:] if argv[0] == "unit" else argv[2:] if argv[0] == "all" else []
+    if programs:
+        passed, failed = run_units(programs)
+    if argv[0] != "unit":
+        pattern = argv[argv.index("-k") + 1] if "-k" in argv else None
+        p, f = run_integration(argv[1], pattern)
+        passed, failed = passed + p, failed + f
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,242 @@
+/* The layout of records.
+ *
+ * The first byte is the version of the kind; all kinds are at version 1. Then the fields in the order below,
+ * fixed-width ones little endian, counts and lengths as varints. Optional fields are announced by a flags byte, and a
+ * flag that this version does not define is damage: so is every value outside its range and every byte left over. A
+ * decoder therefore accepts nothing that an encoder of this version would not have written, but for varints in a longer
+ * form.
+ *
+ * What it does not check is text: what came in was valid UTF-8, and the log's and the store's checksums keep it so. */
+#include "proto/record_codec.h"
+
+static void encode_receipt(const struct receipt_record *v, struct buf *out)
+{
+    enc_add_bytes(out, v->conv.b, sizeof v->conv.b);
+    enc_add_u64(out, v->user);
+    enc_add_u64(out, v->device);
+    enc_add_varint(out, v->delivered);
+    enc_add_varint(out, v->read);
+    enc_add_varint(out, (uint64_t)v->ts);
+}
+
+static void decode_receipt(struct dec *d, struct receipt_record *v)
+{
+    v->conv = dec_get_conv(d);
+    v->user = dec_get_u64(d);
+    v->device = dec_get_u64(d);
+    v->delivered = dec_get_varint(d);
+    v->read = dec_get_varint(d);
+    v->ts = dec_get_ts(d);
+}
+
+static void encode_block(const struct block_record *v, struct buf *out)
+{
+    enc_add_bytes(out, v->conv.b, sizeof v->conv.b);
+    enc_add_u64(out, v->blocker);
+    enc_add_u64(out, v->blocked);
+    enc_add_u8(out, v->on);
+    enc_add_varint(out, (uint64_t)v->ts);
+}
+
+static void decode_block(struct dec *d, struct block_record *v)
+{
+    v->conv = dec_get_conv(d);
+    v->blocker = dec_get_u64(d);
+    v->blocked = dec_get_u64(d);
+    v->on = dec_get_bool(d);
+    v->ts = dec_get_ts(d);
+}
+
+static void encode_account(const struct account_record *v, struct buf *out)
+{
+    enc_add_u64(out, v->user);
+    enc_add_varint(out, (uint64_t)v->ts);
+    enc_add_field(out, v->username);
+    enc_add_field(out, v->name);
+    enc_add_field(out, v->phone);
+    enc_add_field(out, v->password);
+}
+
+static void decode_account(struct dec *d, struct account_record *v)
+{
+    v->user = dec_get_u64(d);
+    v->ts = dec_get_ts(d);
+    v->username = dec_get_field(d);
+    v->name = dec_get_field(d);
+    v->phone = dec_get_field(d);
+    v->password = dec_get_field(d);
+}
+
+static void encode_device(const struct device_record *v, struct buf *out)
+{
+    enc_add_u64(out, v->user);
+    enc_add_u64(out, v->device);
+    enc_add_bytes(out, v->token_hash, sizeof v->token_hash);
+    enc_add_varint(out, (uint64_t)v->ts);
+}
+
+static void decode_device(struct dec *d, struct device_record *v)
+{
+    v->user = dec_get_u64(d);
+    v->device = dec_get_u64(d);
+    dec_copy_bytes(d, v->token_hash, sizeof v->token_hash);
+    v->ts = dec_get_ts(d);
+}
+
+static void encode_device_gone(const struct device_gone_record *v, struct buf *out)
+{
+    enc_add_u64(out, v->user);
+    enc_add_u64(out, v->device);
+    enc_add_varint(out, (uint64_t)v->ts);
+}
+
+static void decode_device_gone(struct dec *d, struct device_gone_record *v)
+{
+    v->user = dec_get_u64(d);
+    v->device = dec_get_u64(d);
+    v->ts = dec_get_ts(d);
+}
+
+enum { PROFILE_NAME = 1, PROFILE_STATUS = 2, PROFILE_PICTURE = 4, PROFILE_LAST_SEEN = 8, PROFILE_READ_RECEIPTS = 16 };
+
+static void encode_profile(const struct profile_record *v, struct buf *out)
+{
+    enc_add_u64(out, v->user);
+    enc_add_varint(out, (uint64_t)v->ts);
+    enc_add_u8(out, (uint8_t)((v->has_name ? PROFILE_NAME : 0) | (v->has_status ? PROFILE_STATUS : 0) |
+                              (v->has_picture ? PROFILE_PICTURE : 0) | (v->has_last_seen ? PROFILE_LAST_SEEN : 0) |
+                              (v->has_read_receipts ? PROFILE_READ_RECEIPTS : 0)));
+    enc_add_optional(out, v->has_name, v->name);
+    enc_add_optional(out, v->has_status, v->status);
+    enc_add_optional(out, v->has_picture, v->picture);
+    enc_add_optional(out, v->has_last_seen, v->last_seen);
+    if (v->has_read_receipts)
+        enc_add_u8(out, v->read_receipts);
+}
+
+static void decode_profile(struct dec *d, struct profile_record *v)
+{
+    unsigned flags;
+
+    v->user = dec_get_u64(d);
+    v->ts = dec_get_ts(d);
+    flags = dec_get_below(d, 2 * PROFILE_READ_RECEIPTS);
+    v->has_name = dec_get_optional(d, flags & PROFILE_NAME, &v->name);
+    v->has_status = dec_get_optional(d, flags & PROFILE_STATUS, &v->status);
+    v->has_picture = dec_get_optional(d, flags & PROFILE_PICTURE, &v->picture);
+    v->has_last_seen = dec_get_optional(d, flags & PROFILE_LAST_SEEN, &v->last_seen);
+    v->has_read_receipts = flags & PROFILE_READ_RECEIPTS;
+    if (v->has_read_receipts)
+        v->read_receipts = dec_get_bool(d);
+}
+
+static void encode_contact(const struct contact_record *v, struct buf *out)
+{
+    enc_add_u64(out, v->user);
+    enc_add_u64(out, v->other);
+    enc_add_u8(out, v->on);
+    enc_add_varint(out, (uint64_t)v->ts);
+}
+
+static void decode_contact(struct dec *d, struct contact_record *v)
+{
+    v->user = dec_get_u64(d);
+    v->other = dec_get_u64(d);
+    v->on = dec_get_bool(d);
+    v->ts = dec_get_ts(d);
+}
+
+void record_encode(const struct record *r, struct buf *out)
+{
+    enc_add_u8(out, RECORD_VERSION);
+    switch (r->kind) {
+    case RECORD_ENTRY:
+        entry_encode(&r->entry, out);
+        break;
+    case RECORD_RECEIPT:
+        encode_receipt(&r->receipt, out);
+        break;
+    case RECORD_BLOCK:
+        encode_block(&r->block, out);
+        break;
+    case RECORD_ACCOUNT:
+        encode_account(&r->account, out);
+        break;
+    case RECORD_DEVICE:
+        encode_device(&r->device, out);
+        break;
+    case RECORD_DEVICE_GONE:
+        encode_device_gone(&r->device_gone, out);
+        break;
+    case RECORD_PROFILE:
+        encode_profile(&r->profile, out);
+        break;
+    case RECORD_CONTACT:
+    case RECORD_BLOCKED:
+        encode_contact(&r->contact, out);
+        break;
+    case RECORD_KIND_MAX:
+        break;
+    }
+}
+
+/* False for a kind that this program does not know. */
+static bool decode_body(struct dec *d, struct arena *arena, struct record *out)
+{
+    switch (out->kind) {
+    case RECORD_ENTRY:
+        entry_decode(d, arena, &out->entry);
+        return true;
+    case RECORD_RECEIPT:
+        decode_receipt(d, &out->receipt);
+        return true;
+    case RECORD_BLOCK:
+        decode_block(d, &out->block);
+        return true;
+    case RECORD_ACCOUNT:
+        decode_account(d, &out->account);
+        return true;
+    case RECORD_DEVICE:
+        decode_device(d, &out->device);
+        return true;
+    case RECORD_DEVICE_GONE:
+        decode_device_gone(d, &out->device_gone);
+        return true;
+    case RECORD_PROFILE:
+        decode_profile(d, &out->profile);
+        return true;
+    case RECORD_CONTACT:
+    case RECORD_BLOCKED:
+        decode_contact(d, &out->contact);
+        return true;
+    case RECORD_KIND_MAX:
+        break;
+    }
+    return false;
+}
+
+enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, struct record *out)
+{
+    struct dec d = dec_of(bytes);
+    struct record r = {.kind = (enum record_kind)kind};
+    unsigned version;
+
+    if (kind == 0 || kind > RECORD_KIND_MAX)
+        return ERR_CORRUPT;
+    version = dec_get_u8(&d);
+    if (!dec_ok(&d) || version == 0)
+        return ERR_CORRUPT;
+    if (version > RECORD_VERSION || !decode_body(&d, arena, &r))
+        return ERR_UNSUPPORTED;
+    if (!dec_done(&d))
+        return ERR_CORRUPT;
+    *out = r;
+    return ERR_OK;
+}
+
+bool record_is_for_tables(const struct record *r)
+{
+    if (r->kind != RECORD_ENTRY)
+        return r->kind >= RECORD_ACCOUNT;
+    return r->entry.kind != ENTRY_MESSAGE || (r->entry.conv_kind == CONV_PAIR && r->entry.seq == 1);
+}

@@ -1,0 +1,147 @@
+/* record: what the log carries, and how it is laid out in bytes.
+ *
+ * A record holds finished values (ids, seqs, hashes, times), so applying it decides nothing: the same record applied
+ * twice to a store or to SQLite leaves what applying it once leaves. Kinds and versions are for ever: a new field means
+ * a new version, an old version is always decoded as it was. The log itself sees only kind, shard and bytes.
+ *
+ * Kinds below 64 belong to conversations (their shard's log), the others to the directory's. */
+#pragma once
+#include "proto/op.h"
+
+enum { SHARD_COUNT = 256, SHARD_DIRECTORY = 256 };
+
+enum record_kind {
+    RECORD_ENTRY = 1,    /* an entry of a conversation */
+    RECORD_RECEIPT = 2,  /* a member's cursors moved */
+    RECORD_BLOCK = 3,    /* one of a pair blocks the other, or no longer */
+    RECORD_ACCOUNT = 64, /* sign-up */
+    RECORD_DEVICE = 65,  /* a device got a token (again) */
+    RECORD_DEVICE_GONE = 66,
+    RECORD_PROFILE = 67,
+    RECORD_CONTACT = 68,
+    RECORD_BLOCKED = 69, /* the blocker's own list */
+    RECORD_KIND_MAX = 127
+};
+/* The kinds that SQLite's tables are made from, beside all of the directory's: see record_is_for_tables. */
+
+enum entry_kind { /* on disk: never renumber */
+                  ENTRY_MESSAGE = 1,
+                  ENTRY_CREATED = 2,
+                  ENTRY_MEMBERS = 3,
+                  ENTRY_SETTINGS = 4,
+};
+enum conv_kind { CONV_PAIR = 1, CONV_GROUP = 2 };
+enum members_change { MEMBERS_ADDED = 1, MEMBERS_REMOVED = 2, MEMBERS_ROLE = 3 };
+
+struct member_role {
+    user_id user;
+    enum role role;
+};
+
+/* Which settings a created or settings entry carries. */
+struct group_settings {
+    bool has_title, has_description, has_picture, has_announce, has_locked, has_history;
+    struct str title, description, picture;
+    bool announce, locked, history_all;
+};
+
+struct entry {
+    struct conv_id conv;
+    uint64_t seq;
+    enum entry_kind kind;
+    enum conv_kind conv_kind;
+    user_id from;
+    device_id device; /* that sent it; it gets the reply, not the event */
+    int64_t ts;       /* ms since the epoch */
+    uint64_t ordinal; /* how many of the entries 1..seq are messages */
+    struct str cid;
+    uint8_t cid_hash[16]; /* keyed hash of (conv, from, cid): the index key */
+    uint64_t fingerprint; /* keyed hash of op, arguments and content */
+    user_id peer;         /* one-to-one: the other side (oneself in a chat of one) */
+    /* ENTRY_MESSAGE */
+    struct str content; /* raw JSON object */
+    uint64_t reply_to;  /* 0: none */
+    const user_id *mentions;
+    size_t n_mentions;
+    /* ENTRY_CREATED, ENTRY_MEMBERS */
+    enum members_change change;
+    const struct member_role *members;
+    size_t n_members; /* REMOVED: role is unused. With a departure that hands the
+                         ownership over, `heir` is the new owner. */
+    user_id heir;     /* 0: none */
+    bool history_all; /* ADDED: their range starts at 1, not at this seq */
+    /* ENTRY_CREATED, ENTRY_SETTINGS */
+    struct group_settings settings;
+};
+
+struct receipt_record {
+    struct conv_id conv;
+    user_id user;
+    device_id device;         /* whose delivered moved; 0: none */
+    uint64_t delivered, read; /* absolute; 0: unchanged */
+    int64_t ts;
+};
+struct block_record {
+    struct conv_id conv;
+    user_id blocker, blocked;
+    bool on;
+    int64_t ts;
+};
+struct account_record {
+    user_id user;
+    int64_t ts;
+    struct str username, name, phone;
+    struct str password; /* argon2id's encoded hash; empty: cannot log in by password */
+};
+struct device_record {
+    user_id user;
+    device_id device;
+    uint8_t token_hash[32];
+    int64_t ts;
+};
+struct device_gone_record {
+    user_id user;
+    device_id device;
+    int64_t ts;
+};
+struct profile_record {
+    user_id user;
+    int64_t ts;
+    bool has_name, has_status, has_picture, has_last_seen, has_read_receipts;
+    struct str name, status, picture, last_seen;
+    bool read_receipts;
+};
+struct contact_record {
+    user_id user, other;
+    bool on;
+    int64_t ts;
+};
+
+struct record {
+    enum record_kind kind;
+    union {
+        struct entry entry;
+        struct receipt_record receipt;
+        struct block_record block;
+        struct account_record account;
+        struct device_record device;
+        struct device_gone_record device_gone;
+        struct profile_record profile;
+        struct contact_record contact; /* RECORD_CONTACT and RECORD_BLOCKED */
+    };
+};
+
+/* Appends the record's bytes (version first). */
+void record_encode(const struct record *r, struct buf *out);
+/* CORRUPT for bytes that no version wrote, UNSUPPORTED for a version or kind of a later program. Texts and lists are
+ * borrowed from `bytes` or put into the arena. */
+MUST_CHECK enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, struct record *out);
+/* True for what the user and group tables are fed from: the directory's kinds, and entries that create a conversation,
+ * change members or settings (a pair's first message included). `sub` lets the log tell without decoding: see stream.h.
+ */
+bool record_is_for_tables(const struct record *r);
+
+/* The value of an entry in the store is its record's bytes; so one codec serves log and store. */
+
+/* One entry event as the client sees it: {"ev":"message","conv":…,"seq":…,"from":…,"ts":…,"cid":…,…}. */
+void entry_print(const struct entry *e, struct buf *out);

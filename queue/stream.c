@@ -1,0 +1,383 @@
+/* The owner's side. Records are put into the chunk `open`. A flush hands it over, or, while the writer has not yet
+ * taken what was handed over before, adds it to that: so one batch holds all that came together. A chunk's place in its
+ * file follows from that of the one before, so whether the next record fits is known when it is appended; the room for
+ * the seal that a clean end writes (see seglog.c) is always kept. */
+#include "queue/stream_in.h"
+#include <assert.h>
+
+enum { IDLE_CHUNKS = 16, IDLE_BYTES = 256 << 10 };
+
+void chunk_free(struct chunk *c)
+{
+    if (!c)
+        return;
+    buf_deinit(&c->bytes);
+    mem_free(c);
+}
+
+/* Home. */
+static void commit_arrives(struct msg *m)
+{
+    struct notice *n = container_of(m, struct notice, commit);
+
+    atomic_store(&n->commit_posted, false); /* first: a commit from now on posts again */
+    uint64_t end = atomic_load(&n->committed);
+    if (end > n->told) {
+        n->told = end;
+        n->on_commit(n->arg, end);
+    }
+}
+
+static void failure_arrives(struct msg *m)
+{
+    struct notice *n = container_of(m, struct notice, failure);
+    n->on_failure(n->arg, (enum err)atomic_load(&n->failed));
+}
+
+static void last_arrives(struct msg *m) { mem_free(container_of(m, struct notice, last)); }
+
+static struct notice *notice_new(const struct stream_conf *c)
+{
+    struct notice *n = mem_new(struct notice);
+
+    *n = (struct notice){
+        .commit.run = commit_arrives,
+        .failure.run = failure_arrives,
+        .last.run = last_arrives,
+        .on_commit = c->on_commit,
+        .on_failure = c->on_failure,
+        .arg = c->arg,
+        .home = c->home,
+    };
+    return n;
+}
+
+static struct chunk *chunk_new(void)
+{
+    struct chunk *c = mem_new(struct chunk);
+    buf_reserve(&c->bytes, 4096);
+    return c;
+}
+
+static void chunk_reset(struct chunk *c)
+{
+    struct buf bytes = c->bytes;
+
+    buf_clear(&bytes);
+    *c = (struct chunk){.bytes = bytes};
+}
+
+static void set_up(struct stream *s)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    s->last = &s->first;
+    s->open = chunk_new();
+    list_init(&s->segments);
+}
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static void free_chunks(struct chunk *c)
+{
+    for (struct chunk *next; c; c = next) {
+        next = c->next;
+        chunk_free(c);
+    }
+}
+
+static void tear_down(struct stream *s)
+{
+    list_each (&s->segments, l, struct live, link) {
+        file_close(l->file);
+        mem_free(l);
+    }
+    free_chunks(s->first); /* a failed writer left them */
+    free_chunks(s->idle);
+    chunk_free(s->open);
+    pthread_cond_destroy(&s->work);
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s->dir);
+    mem_free(s->log_dir);
+    mem_free(s);
+}
+
+enum err stream_open(const struct stream_conf *c, struct stream **out)
+{
+    struct stream *s = mem_new(struct stream);
+    enum err err;
+
+    s->conf = *c;
+    s->dir = mem_dup(str_c(c->dir));
+    s->conf.dir = s->dir;
+    s->log_dir = segment_log_dir(c->dir, c->log_id);
+    uint64_t room = segpool_segment_bytes(c->pool) - SEGMENT_HEADER - BATCH_HEADER - RECORD_HEADER - BATCH_HEADER;
+    s->max_body = least(room & ~(uint64_t)(BATCH_ALIGN - 1), BODY_MAX);
+    set_up(s);
+    TRY(fs_mkdirs(c->env->fs, s->log_dir));
+    s->notice = notice_new(c);
+    TRY(pthread_create(&s->writer, NULL, stream_writer_run, s) == 0 ? ERR_OK : ERR_LIMIT);
+    *out = s;
+    return ERR_OK;
+out:
+    mem_free(s->notice);
+    tear_down(s);
+    return err;
+}
+
+/* The batch that tells recovery that all before it is durable. Only a help, so its failure changes nothing. */
+static void seal(struct stream *s)
+{
+    uint8_t bytes[BATCH_HEADER];
+    struct live *l = s->at;
+
+    if (!l || !l->file || atomic_load(&s->notice->failed))
+        return;
+    batch_write(bytes, &(struct batch){s->conf.log_id, l->generation, s->open->off, s->end, s->end, 0, 0});
+    if (file_write(l->file, bytes, sizeof bytes, s->open->off) == ERR_OK)
+        (void)!file_sync(l->file);
+}
+
+static void end_notice(struct notice *n)
+{
+    if (!atomic_load(&n->commit_posted) && !atomic_load(&n->failed))
+        mem_free(n);
+    else
+        mailbox_post(n->home, &n->last);
+}
+
+void stream_close(struct stream *s)
+{
+    if (!s)
+        return;
+    stream_flush(s);
+    pthread_mutex_lock(&s->lock);
+    s->ending = true;
+    pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->writer, NULL);
+    seal(s);
+    end_notice(s->notice);
+    tear_down(s);
+}
+
+/* Appending. */
+static struct chunk *take_idle(struct stream *s) /* under the lock */
+{
+    struct chunk *c = s->idle;
+    if (c) {
+        s->idle = c->next;
+        s->n_idle--;
+        c->next = NULL;
+    }
+    return c;
+}
+
+void stream_chunk_done(struct stream *s, struct chunk *c)
+{
+    if (s->n_idle >= IDLE_CHUNKS || c->bytes.cap > IDLE_BYTES) {
+        chunk_free(c);
+        return;
+    }
+    chunk_reset(c);
+    c->next = s->idle;
+    s->idle = c;
+    s->n_idle++;
+}
+
+/* The last chunk that waits for the writer, if the open one may become part of it. */
+static struct chunk *joinable(struct stream *s) /* under the lock */
+{
+    struct chunk *c = s->first ? container_of(s->last, struct chunk, next) : NULL;
+    bool fits = c && c->segment == s->open->segment && c->bytes.len + s->open->bytes.len <= BATCH_MAX;
+    return fits ? c : NULL;
+}
+
+static void join(struct chunk *to, const struct chunk *from)
+{
+    buf_add(&to->bytes, from->bytes.p, from->bytes.len);
+    to->records += from->records;
+    to->topics |= from->topics;
+    for (int i = 0; i < TOPICS; i++)
+        to->topic_end[i] = from->topic_end[i] ? from->topic_end[i] : to->topic_end[i];
+}
+
+/* The open chunk starts anew behind `before`. */
+static void start_behind(struct stream *s, const struct chunk *before)
+{
+    s->open->segment = s->at;
+    s->open->off = batch_end(before->off, before->bytes.len);
+    s->open->pos = s->end;
+}
+
+/* Under the lock. */
+static void hand_over(struct stream *s)
+{
+    struct chunk *c = s->open, *to = joinable(s);
+
+    s->queued_records += c->records;
+    s->queued_bytes += c->bytes.len;
+    if (to) {
+        join(to, c);
+        chunk_reset(c);
+        start_behind(s, to);
+        return;
+    }
+    *s->last = c;
+    s->last = &c->next;
+    s->open = take_idle(s);
+    if (!s->open)
+        s->open = chunk_new();
+    start_behind(s, c);
+}
+
+void stream_flush(struct stream *s)
+{
+    if (!s->open->records)
+        return;
+    pthread_mutex_lock(&s->lock);
+    hand_over(s);
+    bool wakes = s->wake_at && s->queued_records >= s->wake_at;
+    if (wakes)
+        s->wake_at = 0;
+    pthread_mutex_unlock(&s->lock);
+    if (wakes)
+        pthread_cond_signal(&s->work);
+}
+
+static bool fits(const struct stream *s, size_t bytes)
+{
+    uint64_t end = batch_end(s->open->off, s->open->bytes.len + bytes);
+    return s->at && end + BATCH_HEADER <= segpool_segment_bytes(s->conf.pool);
+}
+
+static enum err next_segment(struct stream *s)
+{
+    uint64_t id;
+    enum err err = segpool_take(s->conf.pool, &id);
+
+    if (err != ERR_OK)
+        return err == ERR_FULL ? ERR_FULL : ERR_LIMIT; /* filling is behind: too much in flight, as it were */
+    stream_flush(s);
+    struct live *l = mem_new(struct live);
+    *l = (struct live){.number = s->next_number++, .start = s->end, .ready_id = id};
+    pthread_mutex_lock(&s->lock);
+    list_push(&s->segments, &l->link);
+    pthread_mutex_unlock(&s->lock);
+    s->at = s->open->segment = l;
+    s->open->off = SEGMENT_HEADER;
+    s->open->pos = s->end;
+    return ERR_OK;
+}
+
+static enum err admit(struct stream *s, size_t body)
+{
+    uint64_t in_flight = s->end - stream_committed(s);
+
+    if (atomic_load_explicit(&s->notice->failed, memory_order_relaxed))
+        return ERR_CLOSED;
+    if (body > s->max_body)
+        return ERR_INVALID;
+    if (in_flight && in_flight + RECORD_HEADER + body > s->conf.max_in_flight)
+        return ERR_LIMIT;
+    if (s->open->bytes.len + RECORD_HEADER + body > BATCH_MAX)
+        stream_flush(s);
+    return fits(s, RECORD_HEADER + body) ? ERR_OK : next_segment(s);
+}
+
+static void add_record(struct chunk *c, const struct log_record *r)
+{
+    record_write((uint8_t *)buf_reserve(&c->bytes, RECORD_HEADER + r->body.len), r);
+    c->bytes.len += RECORD_HEADER + r->body.len;
+    c->records++;
+    c->topics |= r->topics;
+    for (unsigned topics = r->topics; topics; topics &= topics - 1)
+        c->topic_end[__builtin_ctz(topics)] = r->next;
+}
+
+enum err stream_append(struct stream *s, uint8_t kind, uint16_t shard, uint8_t topics, struct str body, uint64_t *pos)
+{
+    enum err err = admit(s, body.len);
+    if (err != ERR_OK)
+        return err;
+    struct log_record r = {s->conf.log_id, s->end, s->end + RECORD_HEADER + body.len, kind, topics, shard, body};
+    add_record(s->open, &r);
+    *pos = r.pos;
+    s->end = r.next;
+    return ERR_OK;
+}
+
+struct stream_counts stream_counts(const struct stream *s)
+{
+    return (struct stream_counts){
+        .syncs = atomic_load_explicit(&s->syncs, memory_order_relaxed),
+        .bytes = stream_committed(s),
+        .records = atomic_load_explicit(&s->synced_records, memory_order_relaxed),
+    };
+}
+
+uint64_t stream_log_id(const struct stream *s) { return s->conf.log_id; }
+
+uint64_t stream_end(const struct stream *s) { return s->end; }
+
+uint64_t stream_committed(const struct stream *s)
+{
+    return atomic_load_explicit(&s->notice->committed, memory_order_acquire);
+}
+
+uint64_t stream_topic_end(const struct stream *s, unsigned topic_bit)
+{
+    uint64_t end = 0;
+    for (unsigned left = topic_bit & 0xff; left; left &= left - 1) {
+        uint64_t one = atomic_load_explicit(&s->topic_end[__builtin_ctz(left)], memory_order_acquire);
+        end = one > end ? one : end;
+    }
+    return end;
+}
+
+/* Trimming, and where a position is. */
+static struct live *after(struct stream *s, struct live *l) /* under the lock: the next one in place */
+{
+    struct live *next = l->link.next == &s->segments ? NULL : container_of(l->link.next, struct live, link);
+    return next && next->is_placed ? next : NULL;
+}
+
+void stream_trim(struct stream *s, uint64_t pos)
+{
+    pos = least(pos, stream_committed(s));
+    pthread_mutex_lock(&s->lock);
+    for (struct live *l, *next; (l = list_first(&s->segments, struct live, link)) != NULL; mem_free(l)) {
+        next = l->is_placed ? after(s, l) : NULL;
+        if (!next || next->start > pos)
+            break;
+        list_remove(&l->link);
+        atomic_store_explicit(&s->trimmed, next->start, memory_order_release);
+        segpool_recycle(s->conf.pool, s->conf.log_id, l->number);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t stream_trimmed(const struct stream *s) { return atomic_load_explicit(&s->trimmed, memory_order_acquire); }
+
+enum err stream_find(struct stream *s, uint64_t pos, uint64_t *number, uint64_t *next_start)
+{
+    enum err err = ERR_NOT_FOUND;
+
+    pthread_mutex_lock(&s->lock);
+    list_each (&s->segments, l, struct live, link) {
+        struct live *next = after(s, l);
+        if (l->is_placed && l->start <= pos && (!next || pos < next->start)) {
+            *number = l->number;
+            *next_start = next ? next->start : UINT64_MAX;
+            err = ERR_OK;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}

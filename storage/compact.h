@@ -1,0 +1,14 @@
+/* compact: which tables to merge next. A pure function of their sizes. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { COMPACT_RATIO = 8 };
+struct compact_table {
+    uint64_t bytes;
+    bool is_merging; /* taken by a merge that runs */
+};
+/* Finds a run of neighbours worth merging among tables given newest first: [*first, *first + *n). False: none. `unit`
+ * is what a flush writes at most. */
+bool compact_pick(const struct compact_table *tables, size_t n_tables, uint64_t unit, size_t *first, size_t *n);

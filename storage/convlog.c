@@ -1,0 +1,138 @@
+/* The message store: what is put for each record, and under which keys.
+ *
+ *   key                                          value
+ *   shard 1  'c'  conv 16  1                     state: version 1, kind 1, head 8, ordinal 8, first_seq 8, last_ts 8;
+ *                                                of a pair also: user 8, user 8, blocked 1, members 1 (0 before the
+ *                                                first message), joined_ts 8, the cursors of each member
+ *   shard 1  'c'  conv 16  2                     settings: version 1, has 1, on 1, title, description, picture (fields)
+ *   shard 1  'c'  conv 16  3  user 8 (big e.)    member: version 1, role 1, joined_ts 8, joined_seq 8, ranges: count,
+ *                                                from, to, from, to … (varints; to 0: open)
+ *   shard 1  'c'  conv 16  4  user 8 (big e.)    version 1, the cursors: delivered 8, read 8, devices 1 (device 8,
+ *                                                delivered 8)…, mentions 1 (seq 8)…
+ *   shard 1  'c'  conv 16  9  seq 8 (big e.)     entry: the record's bytes
+ *   shard 1  'i'  cid_hash 16                    cid index: seq 8, fingerprint 8
+ *
+ * All that belongs to a conversation is side by side: one scan of 1 to 4 loads an authority, one of 9 reads a page. The
+ * first 18 bytes name shard, space and conversation, and have filter entries, so tables without it are not read.
+ *
+ * What a message rewrites is small and keeps its size, so the memtable overwrites it in place: of a pair the one state,
+ * with everything; of a group the state and the author's cursors, apart from the member because ranges are seldom
+ * changed. A message is three puts in a pair and four in a group, at any group's size.
+ *
+ * Invariants: what one record puts becomes durable together (lsm.h); seqs 1..head each have an entry; every entry has
+ * its cid; cursors exist only of members; a pair has no keys 2, 3 and 4. A value that breaks them is CORRUPT, never
+ * guessed. */
+#include "storage/convlog.h"
+#include "storage/convlog_codec.h"
+
+struct putting {
+    struct lsm *lsm;
+    uint16_t shard;
+    const struct authority *now;
+    struct buf value;
+};
+
+static enum err put(struct putting *p, struct key key) { return lsm_put(p->lsm, key_str(&key), buf_get(&p->value)); }
+
+static enum err put_state(struct putting *p)
+{
+    buf_clear(&p->value);
+    state_encode(p->now, &p->value);
+    return put(p, key_of(p->shard, &p->now->id, WHAT_STATE));
+}
+
+static enum err put_settings(struct putting *p)
+{
+    buf_clear(&p->value);
+    settings_encode(p->now, &p->value);
+    return put(p, key_of(p->shard, &p->now->id, WHAT_SETTINGS));
+}
+
+static enum err put_cid(struct putting *p, const struct entry *e)
+{
+    buf_clear(&p->value);
+    cid_encode(e, &p->value);
+    return put(p, key_of_cid(p->shard, e->cid_hash));
+}
+
+static enum err put_member(struct putting *p, user_id u)
+{
+    const struct member *m = authority_member(p->now, u);
+
+    if (!m)
+        return ERR_OK;
+    buf_clear(&p->value);
+    member_encode(m, &p->value);
+    return put(p, key_of_number(p->shard, &p->now->id, WHAT_MEMBER, u));
+}
+
+static enum err put_cursors(struct putting *p, user_id u)
+{
+    const struct member *m = authority_member(p->now, u);
+
+    if (!m)
+        return ERR_OK;
+    buf_clear(&p->value);
+    cursors_encode(m, &p->value);
+    return put(p, key_of_number(p->shard, &p->now->id, WHAT_CURSORS, u));
+}
+
+/* Of a pair everything but entries is in the state. */
+static enum err put_group_entry(struct putting *p, const struct entry *e)
+{
+    enum err err;
+
+    TRY(put_cursors(p, e->from));
+    for (size_t i = 0; i < e->n_mentions; i++)
+        TRY(put_cursors(p, e->mentions[i]));
+    for (size_t i = 0; i < e->n_members; i++)
+        TRY(put_member(p, e->members[i].user));
+    if (e->heir)
+        TRY(put_member(p, e->heir));
+    if (e->kind == ENTRY_CREATED || e->kind == ENTRY_SETTINGS)
+        TRY(put_settings(p));
+out:
+    return err;
+}
+
+static enum err put_entry(struct putting *p, const struct entry *e, struct str bytes)
+{
+    struct key key = key_of_number(p->shard, &e->conv, WHAT_ENTRY, e->seq);
+    enum err err;
+
+    TRY(lsm_put(p->lsm, key_str(&key), bytes));
+    TRY(put_cid(p, e));
+    TRY(put_state(p));
+    if (e->conv_kind == CONV_GROUP)
+        TRY(put_group_entry(p, e));
+out:
+    return err;
+}
+
+enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
+                           const struct authority *now)
+{
+    struct putting p = {.lsm = l, .shard = shard, .now = now};
+    enum err err = ERR_INVALID;
+
+    if (r->kind == RECORD_ENTRY)
+        err = put_entry(&p, &r->entry, bytes);
+    else if (r->kind == RECORD_BLOCK)
+        err = put_state(&p);
+    else if (r->kind == RECORD_RECEIPT)
+        err = now->kind == CONV_PAIR ? put_state(&p) : put_cursors(&p, r->receipt.user);
+    buf_deinit(&p.value);
+    return err;
+}
+
+enum err convlog_put(struct lsm *l, uint16_t shard, const struct record *r, const struct authority *now)
+{
+    struct buf bytes = {0};
+    enum err err;
+
+    if (r->kind == RECORD_ENTRY)
+        record_encode(r, &bytes);
+    err = convlog_put_bytes(l, shard, r, buf_get(&bytes), now);
+    buf_deinit(&bytes);
+    return err;
+}

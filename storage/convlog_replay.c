@@ -1,0 +1,103 @@
+/* Replay applies to the store exactly what a live shard would have: the authority in memory, then its puts. It keeps
+ * the authorities it has touched, since the next record is often of the same conversation, and forgets all of them at
+ * once when they are many or large: a replay must not need more memory than the server had. */
+#include "storage/convlog_codec.h"
+#include "base/map.h"
+
+enum { CONVS_KEPT = 10000, BYTES_KEPT = 64 << 20 };
+
+struct cached {
+    struct authority a;
+};
+struct convlog_replay {
+    struct map convs; /* of struct cached, in the arena */
+    struct arena arena;
+    struct arena scratch; /* one record's */
+    size_t bytes;         /* about what the arena holds */
+};
+
+void convlog_replay_create(struct convlog_replay **out) { *out = mem_new(struct convlog_replay); }
+
+static void forget(struct convlog_replay *p)
+{
+    map_deinit(&p->convs);
+    arena_deinit(&p->arena);
+    p->bytes = 0;
+}
+
+void convlog_replay_destroy(struct convlog_replay *p)
+{
+    if (!p)
+        return;
+    forget(p);
+    arena_deinit(&p->scratch);
+    mem_free(p);
+}
+
+static bool is_conv(const void *value, const void *key) { return conv_eq(&((const struct cached *)value)->a.id, key); }
+
+static enum err find_conv(struct convlog_replay *p, struct lsm *l, uint16_t shard, const struct conv_id *c,
+                          struct authority **out)
+{
+    uint64_t hash = dec_u64(c->b); /* a keyed hash as it is */
+    struct cached *known = map_get(&p->convs, hash, is_conv, c);
+    enum err err = ERR_OK;
+
+    if (!known) {
+        if (p->convs.count >= CONVS_KEPT || p->bytes >= BYTES_KEPT)
+            forget(p);
+        known = arena_alloc(&p->arena, sizeof *known);
+        err = convlog_load(l, shard, c, NULL, &p->arena, &known->a);
+        if (err == ERR_NOT_FOUND) {
+            known->a = (struct authority){.id = *c};
+            err = ERR_OK;
+        }
+        TRY(err);
+        p->bytes += sizeof *known + known->a.n_members * (sizeof(struct member) + 64);
+        map_add(&p->convs, hash, known);
+    }
+    *out = &known->a;
+out:
+    return err;
+}
+
+static const struct conv_id *conv_of(const struct record *r)
+{
+    switch (r->kind) {
+    case RECORD_ENTRY:
+        return &r->entry.conv;
+    case RECORD_RECEIPT:
+        return &r->receipt.conv;
+    case RECORD_BLOCK:
+        return &r->block.conv;
+    default:
+        return NULL;
+    }
+}
+
+/* At most: members (9 bytes in a record) cost about 30 times their bytes with the lists that grow for them. */
+static size_t growth(const struct record *r, size_t bytes)
+{
+    if (r->kind == RECORD_ENTRY && r->entry.kind == ENTRY_MESSAGE)
+        return 16 * (1 + r->entry.n_mentions);
+    return 32 * bytes;
+}
+
+enum err convlog_replay_record(struct convlog_replay *p, struct lsm *l, uint16_t shard, unsigned kind, struct str body)
+{
+    struct record r;
+    struct authority *a;
+    const struct conv_id *c;
+    enum err err;
+
+    TRY(record_decode(kind, body, &p->scratch, &r));
+    c = conv_of(&r);
+    TRY(c ? ERR_OK : ERR_INVALID);
+    TRY(find_conv(p, l, shard, c, &a));
+    authority_apply(a, &r, &p->arena);
+    p->bytes += growth(&r, body.len);
+    err = a->kind ? convlog_put_bytes(l, shard, &r, body, a) : ERR_OK; /* a receipt of nothing is nothing */
+out:
+    arena_deinit(&p->scratch);
+    return err;
+}

@@ -1,0 +1,74 @@
+/* lsm: an ordered key-value store on disk: a log-structured merge tree with no log of its own.
+ *
+ * Writes go to a memtable; a full one is frozen and flushed to a sorted table in the background; tables are merged, few
+ * and large, in the background. After a crash the caller replays its logs from the positions that lsm_durable names.
+ *
+ * Thread: one owner thread calls everything here (a reactor); flushes and merges run on the worker pool and come home
+ * to the owner's mailbox. With a NULL mailbox (tools, recovery, tests) background work is done inside lsm_put when it
+ * is due. Reads never block the owner: a block that is not in the cache makes a read answer AGAIN, `need` then loads
+ * it.
+ *
+ * Atomicity: what is put between two calls of lsm_applied is flushed together with the positions given there, or not at
+ * all: a memtable is only frozen inside lsm_applied. */
+#pragma once
+#include "base/env.h"
+#include "base/metrics.h"
+#include "base/worker.h"
+#include "storage/cache.h"
+
+struct lsm;
+struct lsm_conf {
+    struct env *env;
+    const char *dir;
+    struct pool *pool; /* background work; NULL with a NULL home */
+    struct mailbox *home;
+    struct block_cache *cache; /* shared by the stores of a process; thread-safe */
+    size_t memtable_bytes;     /* 0: 16 MiB */
+    size_t
+        filter_prefix; /* leading bytes of a key that get a filter entry of their own beside the whole key's: 0 none */
+    void (*on_durable)(void *arg);               /* a flush finished: lsm_durable moved; may be NULL */
+    void (*on_failure)(void *arg, enum err err); /* background work failed for good (I/O): said once */
+    void *arg;
+};
+
+/* CORRUPT with *why (mem_free) naming the file; LOCKED never (the data folder is locked above). */
+MUST_CHECK enum err lsm_open(const struct lsm_conf *c, struct lsm **out, char **why);
+void lsm_close(struct lsm *l); /* waits for background work; does not flush: the log has it */
+
+/* Writing. Keys are 1 to 255 bytes, values at most 16 MiB. Never blocks on the disk; LIMIT when the memtables waiting
+ * to be flushed reach their bound (the caller answers `unavailable` or waits). Overwriting a key in the memtable with a
+ * value of the same size happens in place. */
+MUST_CHECK enum err lsm_put(struct lsm *l, struct str key, struct str value);
+MUST_CHECK enum err lsm_delete(struct lsm *l, struct str key);
+/* True when puts should wait or be refused soon: checked by the admitter before it appends to the log. */
+bool lsm_is_busy(struct lsm *l);
+/* Everything of log `log_id` before `pos` has been put. May freeze the memtable (then starts the flush). */
+void lsm_applied(struct lsm *l, uint64_t log_id, uint64_t pos);
+/* Freezes and flushes even a small memtable: for trimming, shutdown and tests. AGAIN while one is under way. */
+MUST_CHECK enum err lsm_flush(struct lsm *l);
+
+/* Positions, one per log: durable is what the manifest on disk says. 0 for a log never seen. */
+uint64_t lsm_durable(const struct lsm *l, uint64_t log_id);
+uint64_t lsm_position(const struct lsm *l, uint64_t log_id); /* applied, in memory */
+bool lsm_is_clean(const struct lsm *l);                      /* nothing is in memory that is not on disk */
+void lsm_forget_log(struct lsm *l, uint64_t log_id); /* that log is gone: drop its position with the next flush */
+
+/* Reading. `need` collects the blocks that were missing; after lsm_need_load has called back (or blocking load), repeat
+ * the same read: blocks loaded for it stay until lsm_need_deinit. A NULL need reads blocking (tools, recovery). */
+struct lsm_need; /* embedded by the asker: storage/lsm_need.h */
+enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need,
+                 struct buf *value); /* OK, NOT_FOUND, AGAIN, IO, CORRUPT */
+/* Calls fn for each live key in [from, to) in ascending order until it answers false or the range ends. On AGAIN
+ * nothing was called: what fn sees is a whole pass or none; so bound the range or the count: `max` keys at most (0:
+ * all). */
+typedef bool lsm_each_fn(void *arg, struct str key, struct str value);
+enum err lsm_scan(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need, lsm_each_fn *fn,
+                  void *arg);
+
+struct lsm_stats {
+    size_t tables, memtable_bytes, frozen;
+    uint64_t table_bytes, index_bytes, filter_bytes;         /* on disk; of these, kept in memory */
+    uint64_t entries, flushes, compactions, compacted_bytes; /* entries: all versions and tombstones */
+    uint64_t cache_hits, cache_misses;                       /* of the cache, which stores share */
+};
+void lsm_stats(const struct lsm *l, struct lsm_stats *out);

@@ -1,0 +1,69 @@
+/* lsm_store: what the files of the engine share: lsm.c (opening, writing), lsm_tasks.c (flush, merge, manifest),
+ * lsm_read.c (reading), lsm_need.c (loading). Nobody else includes it. */
+#pragma once
+#include "storage/background.h"
+#include "storage/build.h"
+#include "storage/lsm.h"
+#include "storage/manifest.h"
+
+enum { FROZEN_MAX = 3, MERGES_MAX = 2, TASKS = 1 + MERGES_MAX };
+
+/* The making of one table. A step on a worker, home, the next step; then the manifest, then it counts. */
+struct lsm_task {
+    struct lsm *lsm;
+    enum { TASK_IDLE, TASK_READY, TASK_OUT, TASK_BUILT, TASK_COMMITTING } state;
+    struct build *build;
+    struct sst **inputs; /* of a merge: a reference each */
+    size_t n_inputs;
+    struct sst *made; /* BUILT, COMMITTING: what it made; NULL when nothing was left */
+    enum err err;     /* of the last step */
+};
+
+struct lsm {
+    struct lsm_conf conf;
+    struct fs *fs;
+    char *dir;
+    struct background background;
+
+    struct memtable *active;
+    struct lsm_frozen {
+        struct memtable *table;
+        struct positions positions; /* with it on disk, these are durable */
+    } frozen[FROZEN_MAX];           /* oldest first */
+    size_t n_frozen;
+    size_t unapplied;   /* puts since lsm_applied: the memtable may not be frozen among them */
+    bool freeze_wanted; /* lsm_flush came in between */
+    struct positions applied, durable;
+
+    struct sst **tables; /* newest first, a reference each */
+    size_t n_tables;
+    uint64_t next_table, generation;
+
+    struct lsm_task task[TASKS]; /* [0] flushes */
+    struct lsm_commit {
+        bool is_out;
+        struct manifest next;
+        struct buf encoded;
+        enum err err;
+    } commit;
+    struct sst **dead; /* no longer named by the manifest, no longer read: files to remove */
+    size_t n_dead;
+    bool is_poking;
+    bool is_full;                      /* no space for a flush: said once, tried every second */
+    bool is_merge_off;                 /* a merge met a table that it cannot read */
+    uint64_t retry_at_us, merge_at_us; /* 0: now */
+    enum err failed;                   /* for good */
+    atomic_size_t n_loading;           /* needs that a worker has, or will have */
+    uint64_t flushes, compactions, compacted_bytes;
+};
+
+static inline void lsm_table_ref(struct sst *t) { t->refs++; }
+void lsm_table_unref(struct lsm *l, struct sst *t); /* the last one has the file removed */
+/* Starts whatever is due. Harmless at any time. */
+void lsm_poke(struct lsm *l);
+/* After background_deinit: frees what tasks hold. */
+void lsm_tasks_deinit(struct lsm *l);
+/* A block from the need or the cache; a reference, or NULL. */
+struct block *lsm_need_find(const struct lsm_need *n, const struct sst *t, uint64_t at);
+/* Notes a missing block. */
+void lsm_need_add(struct lsm_need *n, struct lsm *l, struct sst *t, uint64_t at, uint32_t len);

@@ -1,0 +1,284 @@
+/* A B+ tree of wide nodes. A skip list meets about twenty keys on its way to one, each on a cache line of its own; here
+ * a node keeps the first eight bytes of its keys side by side, so a step down costs two or three lines, and only keys
+ * that agree in these bytes (the entries of one conversation) are compared in full.
+ *
+ *   inner   first[0] ... first[n-1]      the least key of each child when that child was split off; first[0] is not
+ * asked child[0] ... child[n-1] leaf    first[0] ... first[n-1]  ->  entries in the arena: length, flag, key, value;
+ * next -> the leaf to the right
+ *
+ * Nothing is ever taken out, so there is no merging of nodes, and an entry that was replaced stays where separators in
+ * inner nodes may still point at it. */
+#include "storage/memtable.h"
+#include <assert.h>
+
+enum { WIDTH = 64, HEIGHT_MAX = 10 }; /* half full nodes: 32^10 keys */
+
+struct entry {
+    uint32_t value_len;
+    uint8_t key_len;
+    bool is_tombstone;
+    char bytes[]; /* key, value */
+};
+
+struct keys {
+    unsigned n;
+    uint64_t head[WIDTH]; /* the key's first 8 bytes, big endian, zeros behind a short one */
+    struct entry *entry[WIDTH];
+};
+
+struct memtable_leaf {
+    struct keys keys;
+    struct memtable_leaf *next;
+};
+
+struct inner {
+    struct keys keys;
+    void *child[WIDTH]; /* leaves in the lowest inner nodes */
+};
+
+struct memtable {
+    struct arena arena;
+    size_t bytes, count;
+    unsigned height; /* inner nodes above a leaf */
+    void *root;
+};
+
+/* The way from the root to a leaf, for splits. */
+struct path {
+    struct inner *node[HEIGHT_MAX];
+    unsigned at[HEIGHT_MAX];
+};
+
+static void *take(struct memtable *m, size_t bytes)
+{
+    m->bytes += bytes;
+    return arena_alloc(&m->arena, bytes);
+}
+
+void memtable_create(struct memtable **out)
+{
+    struct memtable *m = mem_new(struct memtable);
+    m->root = take(m, sizeof(struct memtable_leaf));
+    *out = m;
+}
+
+void memtable_destroy(struct memtable *m)
+{
+    if (!m)
+        return;
+    arena_deinit(&m->arena);
+    mem_free(m);
+}
+
+static uint64_t head_of(struct str key)
+{
+    unsigned char b[8] = {0};
+    uint64_t v;
+    if (key.len)
+        memcpy(b, key.p, key.len < 8 ? key.len : 8);
+    memcpy(&v, b, 8);
+    return __builtin_bswap64(v);
+}
+
+static struct str key_of(const struct entry *e) { return str_of(e->bytes, e->key_len); }
+
+/* How many of the keys are less than `key`; *is_there: the next one equals it. */
+static unsigned keys_below(const struct keys *k, struct str key, uint64_t head, bool *is_there)
+{
+    unsigned lo = 0, hi = k->n;
+    *is_there = false;
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        int c = k->head[mid] < head ? -1 : k->head[mid] > head ? 1 : str_cmp(key_of(k->entry[mid]), key);
+        if (c < 0) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+            *is_there = *is_there || c == 0;
+        }
+    }
+    return lo;
+}
+
+static struct memtable_leaf *find_leaf(const struct memtable *m, struct str key, uint64_t head, struct path *path)
+{
+    void *node = m->root;
+    for (unsigned h = 0; h < m->height; h++) {
+        struct inner *in = node;
+        bool is_there;
+        unsigned i = keys_below(&in->keys, key, head, &is_there);
+        if (!is_there && i > 0)
+            i--; /* the child before the first separator above the key */
+        if (path) {
+            path->node[h] = in;
+            path->at[h] = i;
+        }
+        node = in->child[i];
+    }
+    return node;
+}
+
+static void keys_insert(struct keys *k, unsigned at, uint64_t head, struct entry *e)
+{
+    memmove(&k->head[at + 1], &k->head[at], (k->n - at) * sizeof(k->head[0]));
+    memmove(&k->entry[at + 1], &k->entry[at], (k->n - at) * sizeof(k->entry[0]));
+    k->head[at] = head;
+    k->entry[at] = e;
+    k->n++;
+}
+
+/* Moves the keys from `at` on to an empty node. */
+static void keys_split(struct keys *from, unsigned at, struct keys *to)
+{
+    to->n = from->n - at;
+    memcpy(to->head, &from->head[at], to->n * sizeof(to->head[0]));
+    memcpy(to->entry, &from->entry[at], to->n * sizeof(to->entry[0]));
+    from->n = at;
+}
+
+static void inner_insert(struct inner *in, unsigned at, uint64_t head, struct entry *e, void *child)
+{
+    memmove(&in->child[at + 1], &in->child[at], (in->keys.n - at) * sizeof(in->child[0]));
+    in->child[at] = child;
+    keys_insert(&in->keys, at, head, e);
+}
+
+static void grow_root(struct memtable *m, const struct keys *left, const struct keys *right, void *right_node)
+{
+    struct inner *root = take(m, sizeof(*root));
+    assert(m->height < HEIGHT_MAX);
+    inner_insert(root, 0, left->head[0], left->entry[0], m->root);
+    inner_insert(root, 1, right->head[0], right->entry[0], right_node);
+    m->root = root;
+    m->height++;
+}
+
+/* Hangs `node`, split off to the right of `left`, whose parent is path->node[h - 1], into the tree. */
+static void hang(struct memtable *m, struct path *path, unsigned h, const struct keys *left, const struct keys *right,
+                 void *node)
+{
+    if (h == 0) {
+        grow_root(m, left, right, node);
+        return;
+    }
+    struct inner *in = path->node[h - 1];
+    unsigned at = path->at[h - 1] + 1;
+    if (in->keys.n == WIDTH) {
+        struct inner *more = take(m, sizeof(*more));
+        memcpy(more->child, &in->child[WIDTH / 2], WIDTH / 2 * sizeof(in->child[0]));
+        keys_split(&in->keys, WIDTH / 2, &more->keys);
+        hang(m, path, h - 1, &in->keys, &more->keys, more);
+        if (at > WIDTH / 2) {
+            in = more;
+            at -= WIDTH / 2;
+        }
+    }
+    inner_insert(in, at, right->head[0], right->entry[0], node);
+}
+
+static void leaf_insert(struct memtable *m, struct path *path, struct memtable_leaf *leaf, unsigned at, uint64_t head,
+                        struct entry *e)
+{
+    if (leaf->keys.n < WIDTH) {
+        keys_insert(&leaf->keys, at, head, e);
+        return;
+    }
+    struct memtable_leaf *right = take(m, sizeof(*right));
+    keys_split(&leaf->keys, at == WIDTH ? WIDTH - 1 : WIDTH / 2, &right->keys); /* ascending keys leave full leaves */
+    right->next = leaf->next;
+    leaf->next = right;
+    hang(m, path, m->height, &leaf->keys, &right->keys, right);
+    if (at > leaf->keys.n)
+        keys_insert(&right->keys, at - leaf->keys.n, head, e);
+    else
+        keys_insert(&leaf->keys, at, head, e);
+}
+
+static struct entry *make_entry(struct memtable *m, struct str key, struct str value, bool is_tombstone)
+{
+    struct entry *e = take(m, sizeof(*e) + key.len + value.len);
+    e->value_len = (uint32_t)value.len;
+    e->key_len = (uint8_t)key.len;
+    e->is_tombstone = is_tombstone;
+    memcpy(e->bytes, key.p, key.len);
+    if (value.len)
+        memcpy(e->bytes + key.len, value.p, value.len);
+    return e;
+}
+
+static void put(struct memtable *m, struct str key, struct str value, bool is_tombstone)
+{
+    assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
+    struct path path;
+    bool is_there;
+    uint64_t head = head_of(key);
+    struct memtable_leaf *leaf = find_leaf(m, key, head, &path);
+    unsigned at = keys_below(&leaf->keys, key, head, &is_there);
+    if (!is_there) {
+        leaf_insert(m, &path, leaf, at, head, make_entry(m, key, value, is_tombstone));
+        m->count++;
+        return;
+    }
+    struct entry *e = leaf->keys.entry[at];
+    if (e->value_len != value.len) {
+        leaf->keys.entry[at] = make_entry(m, key, value, is_tombstone);
+        return;
+    }
+    e->is_tombstone = is_tombstone;
+    if (value.len)
+        memcpy(e->bytes + e->key_len, value.p, value.len);
+}
+
+void memtable_put(struct memtable *m, struct str key, struct str value) { put(m, key, value, false); }
+
+void memtable_delete(struct memtable *m, struct str key) { put(m, key, (struct str){0}, true); }
+
+static struct str value_of(const struct entry *e) { return str_of(e->bytes + e->key_len, e->value_len); }
+
+bool memtable_get(const struct memtable *m, struct str key, struct str *value, bool *is_tombstone)
+{
+    bool is_there;
+    uint64_t head = head_of(key);
+    const struct memtable_leaf *leaf = find_leaf(m, key, head, NULL);
+    unsigned at = keys_below(&leaf->keys, key, head, &is_there);
+    if (!is_there)
+        return false;
+    *value = value_of(leaf->keys.entry[at]);
+    *is_tombstone = leaf->keys.entry[at]->is_tombstone;
+    return true;
+}
+
+size_t memtable_bytes(const struct memtable *m) { return m->bytes; }
+
+size_t memtable_count(const struct memtable *m) { return m->count; }
+
+static void stand(struct memtable_iter *w)
+{
+    while (w->leaf && w->i == w->leaf->keys.n) {
+        w->leaf = w->leaf->next;
+        w->i = 0;
+    }
+    w->it.is_valid = w->leaf != NULL;
+    if (!w->leaf)
+        return;
+    const struct entry *e = w->leaf->keys.entry[w->i];
+    w->it.key = key_of(e);
+    w->it.value = value_of(e);
+    w->it.is_tombstone = e->is_tombstone;
+}
+
+static void step(struct iter *it)
+{
+    struct memtable_iter *w = container_of(it, struct memtable_iter, it);
+    w->i++;
+    stand(w);
+}
+
+void memtable_iter_init(struct memtable_iter *w, const struct memtable *m, struct str from)
+{
+    bool is_there;
+    uint64_t head = head_of(from);
+    *w = (struct memtable_iter){.it.next = step, .leaf = find_leaf(m, from, head, NULL)};
+    w->i = keys_below(&w->leaf->keys, from, head, &is_there);
+    stand(w);
+}

@@ -1,0 +1,29 @@
+/* memtable: what was put and is not in a table yet: an ordered map in memory.
+ *
+ * A deleted key is an entry too (a tombstone), since older tables may still hold the key.
+ * Thread: its owner's alone while it changes; once nobody puts any more, any thread reads it without a lock.
+ * Memory: all of it in one arena, freed at once; what reads return is borrowed until the memtable changes. */
+#pragma once
+#include "base/mem.h"
+#include "storage/iter.h"
+
+struct memtable;
+struct memtable_leaf;
+void memtable_create(struct memtable **out);
+void memtable_destroy(struct memtable *m);
+
+/* A key is 1 to 255 bytes. A value of the same size as the one there overwrites it in place. */
+void memtable_put(struct memtable *m, struct str key, struct str value);
+void memtable_delete(struct memtable *m, struct str key);
+/* False when it says nothing about the key. */
+bool memtable_get(const struct memtable *m, struct str key, struct str *value, bool *is_tombstone);
+size_t memtable_bytes(const struct memtable *m); /* of memory, with all overhead but malloc's */
+size_t memtable_count(const struct memtable *m);
+
+struct memtable_iter {
+    struct iter it;
+    const struct memtable_leaf *leaf;
+    unsigned i;
+};
+/* From the first key at or after `from`. */
+void memtable_iter_init(struct memtable_iter *w, const struct memtable *m, struct str from);

@@ -1,0 +1,45 @@
+/* placement: which shard a conversation belongs to, which store holds a shard, and the data folder that says so.
+ *
+ * DIR/parley.json   version, epoch, shard count, store names: written once by fs_replace, read at start
+ * DIR/secret.key    32 random bytes, 0600: every keyed hash derives from it (libsodium's crypto_kdf)
+ * DIR/lock          held while a server or tool owns the folder
+ * DIR/log/ DIR/stores/<name>/ DIR/tables.db
+ *
+ * A shard belongs to the first of its owners on the ring that holds fewer than 1.1 times the even number of shards
+ * ("Consistent Hashing with Bounded Loads", 2016): a ring balances many keys, and 256 shards are few.
+ * Thread: any, once opened; data_dir_next_log_id by one at a time. */
+#pragma once
+#include "base/env.h"
+#include "base/hash.h"
+#include "proto/record.h"
+#include "storage/ring.h"
+
+struct data_keys {
+    struct hash_key conv, shard, cid, print, ring, bus;
+    uint8_t token[32];
+};
+struct data_dir {
+    char *path, *epoch; /* epoch: names this server's history */
+    struct data_keys keys;
+    unsigned n_stores;
+    char **stores;
+    uint16_t store_of[SHARD_COUNT]; /* shard → index into stores, from the ring */
+    struct file *lock;
+};
+enum { STORES_MAX = 64 };
+/* Opens the folder, creating it on first use with `n_stores` stores; 0: as many as it has (a new one: INVALID). LOCKED:
+ * somebody owns it. With another n_stores than it was made with: INVALID (moving shards is an operation of its own).
+ * What is damaged or incomplete is CORRUPT. Every failure has its sentence, the path in it, in *why (mem_free). */
+MUST_CHECK enum err data_dir_open(struct env *env, const char *path, unsigned n_stores, struct data_dir *out,
+                                  char **why);
+void data_dir_close(struct data_dir *d);
+/* Which of n stores holds each shard: what data_dir_open fills store_of with. INVALID as ring_create. */
+MUST_CHECK enum err placement_of_shards(const struct hash_key *ring, char *const *stores, unsigned n,
+                                        uint16_t out[SHARD_COUNT]);
+uint16_t shard_of(const struct data_dir *d, const struct conv_id *c);
+/* The conversation of two people: the same whoever comes first. */
+void pair_conv(const struct data_keys *k, user_id a, user_id b, struct conv_id *out);
+void group_conv(const struct data_keys *k, user_id creator, struct str cid, struct conv_id *out);
+void cid_hash(const struct data_keys *k, const struct conv_id *c, user_id from, struct str cid, uint8_t out[16]);
+/* The next log id: kept in DIR/log/next, synced before it is used. */
+MUST_CHECK enum err data_dir_next_log_id(struct env *env, struct data_dir *d, uint64_t *out);

@@ -1,0 +1,29 @@
+/* sst_write: writes a sorted table: immutable, ordered, with an index and a filter. The format stands in sst_write.c.
+ *
+ * Thread: one at a time. Memory: 8 bytes a key for the filter until it is finished, and the index. */
+#pragma once
+#include "base/fs.h"
+#include "storage/block.h"
+
+enum { SST_VERSION = 1, SST_FOOTER_BYTES = 40, SST_BLOCK_BYTES = 8 << 10, SST_BITS_PER_KEY = 10 };
+#define SST_MAGIC 0x31545353594c5250u /* "PRLYSST1" */
+
+struct sst_writer {
+    struct file *file; /* borrowed, empty */
+    uint64_t table;
+    size_t filter_prefix;
+    uint64_t written, synced; /* bytes of the file */
+    struct buf pending;       /* sealed, not yet written */
+    struct block_builder data, index;
+    struct buf first;     /* the least key */
+    struct buf hashes;    /* uint64_t each: what goes into the filter */
+    uint64_t last_prefix; /* hash of the prefix that was added last */
+    uint64_t entries, tombstones, blocks;
+};
+void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix);
+void sst_writer_deinit(struct sst_writer *w);
+/* Keys strictly ascending. IO, FULL: the file is worth nothing any more. */
+MUST_CHECK enum err sst_writer_add(struct sst_writer *w, struct str key, struct str value, bool is_tombstone);
+/* Writes what is left and syncs the file (its folder is the caller's). At least one key was added. */
+MUST_CHECK enum err sst_writer_finish(struct sst_writer *w);
+static inline uint64_t sst_writer_bytes(const struct sst_writer *w) { return w->written + w->pending.len; }

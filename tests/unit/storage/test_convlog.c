@@ -1,0 +1,493 @@
+#include "conv_model.h"
+#include "storage/convlog_codec.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+enum { SHARD = 200, CACHE_LARGE = 8 << 20 };
+
+struct fixture {
+    char dir[64];
+    struct block_cache *cache;
+    struct lsm *lsm;
+    struct arena arena; /* of what is read */
+    /* A conversation as a live shard has it. */
+    struct conv_model m;
+    struct authority a;
+    struct arena mine;
+    uint64_t position;
+};
+
+static void open_store(struct fixture *f, size_t cache_bytes)
+{
+    struct lsm_conf conf = {
+        .env = env_posix(), .dir = f->dir, .filter_prefix = CONVLOG_FILTER_PREFIX, .memtable_bytes = 1 << 20};
+    char *why = NULL;
+
+    block_cache_create(cache_bytes, &f->cache);
+    conf.cache = f->cache;
+    assert_int_equal(lsm_open(&conf, &f->lsm, &why), ERR_OK);
+}
+
+static void close_store(struct fixture *f)
+{
+    lsm_close(f->lsm);
+    block_cache_destroy(f->cache);
+}
+
+static int make_store(void **state)
+{
+    struct fixture *f = mem_new(struct fixture);
+
+    snprintf(f->dir, sizeof f->dir, "/tmp/parley-convlog-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    open_store(f, CACHE_LARGE);
+    model_init(&f->m, 1, CONV_GROUP);
+    *state = f;
+    return 0;
+}
+
+static int remove_store(void **state)
+{
+    struct fixture *f = *state;
+    char command[128];
+
+    close_store(f);
+    arena_deinit(&f->arena);
+    arena_deinit(&f->mine);
+    snprintf(command, sizeof command, "rm -rf %s", f->dir);
+    assert_int_equal(system(command), 0);
+    mem_free(f);
+    return 0;
+}
+
+/* Everything to disk, and a cache that has none of it. */
+static void to_disk(struct fixture *f, size_t cache_bytes)
+{
+    enum err err;
+
+    while ((err = lsm_flush(f->lsm)) == ERR_AGAIN)
+        ;
+    assert_int_equal(err, ERR_OK);
+    assert_true(lsm_is_clean(f->lsm));
+    close_store(f);
+    open_store(f, cache_bytes);
+}
+
+static void apply(struct fixture *f, struct record r)
+{
+    authority_apply(&f->a, &r, &f->mine);
+    assert_int_equal(convlog_put(f->lsm, SHARD, &r, &f->a), ERR_OK);
+    lsm_applied(f->lsm, 1, ++f->position);
+}
+
+static void start(struct fixture *f, uint64_t seed, enum conv_kind kind)
+{
+    model_init(&f->m, seed, kind);
+    f->a = (struct authority){0};
+}
+
+static void check_loads_as(struct fixture *f, const struct authority *want)
+{
+    struct authority got;
+
+    assert_int_equal(convlog_load(f->lsm, SHARD, &want->id, NULL, &f->arena, &got), ERR_OK);
+    assert_true(model_eq(&got, want));
+}
+
+static void an_authority_is_loaded_as_it_was_put(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        start(f, seed, seed % 2 ? CONV_GROUP : CONV_PAIR);
+        for (int i = 0; i < 150; i++) {
+            apply(f, model_next(&f->m));
+            if (i % 10 == 0)
+                check_loads_as(f, &f->a);
+            if (i == 75)
+                to_disk(f, CACHE_LARGE); /* half of it in tables, half in memory */
+        }
+        check_loads_as(f, &f->a);
+        to_disk(f, CACHE_LARGE);
+        check_loads_as(f, &f->a);
+        arena_deinit(&f->arena);
+        arena_deinit(&f->mine);
+    }
+}
+
+static void a_block_before_the_first_message_is_loaded(void **state)
+{
+    struct fixture *f = *state;
+    struct authority got;
+
+    start(f, 3, CONV_PAIR);
+    assert_int_equal(convlog_load(f->lsm, SHARD, &f->m.conv, NULL, &f->arena, &got), ERR_NOT_FOUND);
+    apply(f, model_block(&f->m, 20, 10, true));
+    assert_int_equal(convlog_load(f->lsm, SHARD, &f->m.conv, NULL, &f->arena, &got), ERR_OK);
+    assert_int_equal(got.head, 0);
+    assert_int_equal(got.kind, CONV_PAIR);
+    assert_true(got.blocked[1]);
+    apply(f, model_message(&f->m, 10));
+    check_loads_as(f, &f->a);
+    assert_int_equal(convlog_load(f->lsm, SHARD + 1, &f->m.conv, NULL, &f->arena, &got), ERR_NOT_FOUND);
+}
+
+static void neighbours_are_not_mixed_up(void **state)
+{
+    struct fixture *f = *state;
+    struct authority all[3];
+
+    for (uint8_t i = 0; i < 3; i++) { /* ids that follow each other, the last with the carry */
+        start(f, 9, i == 1 ? CONV_PAIR : CONV_GROUP);
+        memset(f->m.conv.b, 0xff, sizeof f->m.conv.b);
+        f->m.conv.b[0] = 1;
+        f->m.conv.b[15] = (uint8_t)(0xfd + i);
+        for (int k = 0; k < 40; k++)
+            apply(f, model_next(&f->m));
+        all[i] = f->a;
+    }
+    to_disk(f, CACHE_LARGE);
+    for (int i = 0; i < 3; i++)
+        check_loads_as(f, &all[i]);
+}
+
+static void a_group_of_a_thousand_is_loaded(void **state)
+{
+    enum { MANY = 1024 };
+    struct fixture *f = *state;
+    struct member_role *roles = mem_new_array(struct member_role, MANY);
+    struct record r;
+
+    start(f, 5, CONV_GROUP);
+    r = model_created(&f->m, 10, 0);
+    for (size_t i = 0; i < MANY; i++)
+        roles[i] = (struct member_role){(i * 7919 % MANY + 1) * 10, i ? ROLE_MEMBER : ROLE_OWNER};
+    r.entry.members = roles;
+    r.entry.n_members = MANY;
+    apply(f, r);
+    for (int i = 0; i < 300; i++) {
+        apply(f, model_message(&f->m, roles[i].user));
+        apply(f, model_receipt(&f->m, roles[MANY - 1 - i].user, f->m.head, f->m.head - 1));
+    }
+    assert_int_equal(f->a.n_members, MANY);
+    to_disk(f, CACHE_LARGE);
+    check_loads_as(f, &f->a);
+    mem_free(roles);
+}
+
+static void a_cid_is_found_for_ever(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t hash[16] = {0};
+    uint64_t seq, print;
+
+    start(f, 7, CONV_GROUP);
+    for (int i = 0; i < 100; i++)
+        apply(f, model_next(&f->m));
+    for (int round = 0; round < 2; round++, to_disk(f, CACHE_LARGE)) {
+        for (uint64_t s = 1; s <= f->m.head; s++) {
+            enc_u64(hash, s);
+            memcpy(hash + 8, f->m.conv.b, 8);
+            assert_int_equal(convlog_find_cid(f->lsm, SHARD, hash, NULL, &seq, &print), ERR_OK);
+            assert_int_equal(seq, s);
+            assert_int_equal(print, s * 7);
+        }
+        enc_u64(hash, f->m.head + 1);
+        assert_int_equal(convlog_find_cid(f->lsm, SHARD, hash, NULL, &seq, &print), ERR_NOT_FOUND);
+    }
+}
+
+static void an_entry_is_what_was_sent(void **state)
+{
+    struct fixture *f = *state;
+    struct entry e;
+
+    start(f, 8, CONV_PAIR);
+    apply(f, model_message(&f->m, 10));
+    apply(f, model_message(&f->m, 20));
+    assert_int_equal(convlog_entry(f->lsm, SHARD, &f->m.conv, 2, NULL, &f->arena, &e), ERR_OK);
+    assert_int_equal(e.seq, 2);
+    assert_int_equal(e.from, 20);
+    assert_int_equal(e.peer, 10);
+    assert_int_equal(e.ordinal, 2);
+    assert_true(str_eq(e.cid, STR("cid-2")));
+    assert_true(str_eq(e.content, STR("{\"type\":\"text\",\"text\":\"number 2\"}")));
+    assert_int_equal(convlog_entry(f->lsm, SHARD, &f->m.conv, 3, NULL, &f->arena, &e), ERR_NOT_FOUND);
+}
+
+struct page_case {
+    uint64_t from, to;
+    size_t max, bytes;
+    bool newest;
+    uint64_t first, last;
+    bool more;
+};
+
+static void check_page(struct fixture *f, const struct page_case *c, struct lsm_need *need, unsigned *rounds)
+{
+    struct entry_list list;
+    enum err err;
+
+    while ((err = convlog_read(f->lsm, SHARD, &f->m.conv, c->from, c->to, c->max, c->bytes, c->newest, need, &f->arena,
+                               &list)) == ERR_AGAIN) {
+        ++*rounds;
+        lsm_need_load(need);
+    }
+    assert_int_equal(err, ERR_OK);
+    assert_int_equal(list.n, c->last + 1 - c->first);
+    assert_int_equal(list.more, c->more);
+    for (size_t i = 0; i < list.n; i++)
+        assert_int_equal(list.v[i].seq, c->first + i);
+}
+
+static const struct page_case PAGES[] = {
+    {1, 500, 50, 1 << 20, false, 1, 50, true},
+    {1, 500, 50, 1 << 20, true, 451, 500, true},
+    {1, 500, 1000, 1 << 20, false, 1, 500, false},
+    {1, 500, 1000, 1 << 20, true, 1, 500, false},
+    {77, 77, 50, 1 << 20, false, 77, 77, false},
+    {77, 77, 50, 1 << 20, true, 77, 77, false},
+    {480, 500, 50, 1 << 20, false, 480, 500, false},
+    {480, 500, 50, 1 << 20, true, 480, 500, false},
+    {100, 300, 200, 1 << 20, true, 101, 300, true},
+    {100, 300, 201, 1 << 20, true, 100, 300, false},
+    {1, 500, 50, 0, false, 1, 1, true},
+    {1, 500, 50, 0, true, 500, 500, true},
+    {1, 500, 0, 1 << 20, false, 1, 0, true},
+    {5, 4, 10, 1 << 20, false, 5, 4, false},
+    {5, 4, 10, 1 << 20, true, 5, 4, false},
+};
+
+static void pages_are_what_was_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    unsigned rounds = 0;
+
+    start(f, 11, CONV_PAIR);
+    for (int i = 0; i < 500; i++)
+        apply(f, model_message(&f->m, 10));
+    for (int round = 0; round < 2; round++, to_disk(f, CACHE_LARGE)) {
+        for (size_t i = 0; i < sizeof PAGES / sizeof *PAGES; i++)
+            check_page(f, &PAGES[i], NULL, &rounds);
+    }
+}
+
+static void loaded(struct lsm_need *need) { assert_int_equal(need->err, ERR_OK); }
+
+/* The same by blocks that are loaded aside, with a cache that keeps next to nothing. */
+static void reads_come_through_a_tiny_cache(void **state)
+{
+    struct fixture *f = *state;
+    unsigned rounds = 0;
+
+    start(f, 12, CONV_PAIR);
+    for (int i = 0; i < 500; i++) {
+        apply(f, model_message(&f->m, 10));
+        if (i % 100 == 99)
+            to_disk(f, 1); /* several tables */
+    }
+    for (size_t i = 0; i < sizeof PAGES / sizeof *PAGES; i++) {
+        struct lsm_need need = {.done = loaded};
+        check_page(f, &PAGES[i], &need, &rounds);
+        lsm_need_deinit(&need);
+    }
+    assert_true(rounds > 0);
+}
+
+/* Bytes end a page, from whichever end it is read. */
+static void large_entries_end_a_page(void **state)
+{
+    struct fixture *f = *state;
+    struct buf content = {0};
+    struct entry_list list;
+
+    start(f, 13, CONV_PAIR);
+    memset(buf_reserve(&content, 40000), 'x', 40000);
+    content.len = 40000;
+    for (int i = 0; i < 100; i++) {
+        struct record r = model_message(&f->m, 10);
+        if (i % 2)
+            r.entry.content = buf_get(&content);
+        apply(f, r);
+    }
+    for (int newest = 0; newest < 2; newest++) {
+        assert_int_equal(
+            convlog_read(f->lsm, SHARD, &f->m.conv, 1, 100, 200, 512 * 1024, newest, NULL, &f->arena, &list), ERR_OK);
+        assert_in_range(list.n, 25, 27); /* 13 large ones and the small between */
+        assert_true(list.more);
+        assert_int_equal(list.v[newest ? list.n - 1 : 0].seq, newest ? 100 : 1);
+    }
+    buf_deinit(&content);
+}
+
+static void a_hole_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct entry_list list;
+    struct key key;
+
+    start(f, 14, CONV_PAIR);
+    for (int i = 0; i < 100; i++)
+        apply(f, model_message(&f->m, 10));
+    key = key_of_number(SHARD, &f->m.conv, WHAT_ENTRY, 60);
+    assert_int_equal(lsm_delete(f->lsm, key_str(&key)), ERR_OK);
+    for (int newest = 0; newest < 2; newest++)
+        assert_int_equal(convlog_read(f->lsm, SHARD, &f->m.conv, 1, 100, 100, 1 << 20, newest, NULL, &f->arena, &list),
+                         ERR_CORRUPT);
+    assert_int_equal(convlog_read(f->lsm, SHARD, &f->m.conv, 61, 100, 100, 1 << 20, false, NULL, &f->arena, &list),
+                     ERR_OK);
+}
+
+static void damaged_values_are_refused_at_every_length(void **state)
+{
+    struct fixture *f = *state;
+    struct buf state_value = {0}, settings = {0}, member = {0}, cursors = {0};
+    struct authority a = {0};
+    struct member m = {0};
+
+    start(f, 2, CONV_GROUP);
+    for (int i = 0; i < 200; i++)
+        apply(f, model_next(&f->m));
+    state_encode(&f->a, &state_value);
+    settings_encode(&f->a, &settings);
+    member_encode(&f->a.members[1], &member);
+    cursors_encode(&f->a.members[1], &cursors);
+    for (size_t n = 0; n < state_value.len; n++)
+        assert_int_equal(state_decode(str_of(state_value.p, n), &f->arena, &a), ERR_CORRUPT);
+    for (size_t n = 0; n < settings.len; n++)
+        assert_int_equal(settings_decode(str_of(settings.p, n), &f->arena, &a), ERR_CORRUPT);
+    for (size_t n = 0; n < member.len; n++)
+        assert_int_equal(member_decode(str_of(member.p, n), &f->arena, &m), ERR_CORRUPT);
+    for (size_t n = 0; n < cursors.len; n++)
+        assert_int_equal(cursors_decode(str_of(cursors.p, n), &f->arena, &m), ERR_CORRUPT);
+    for (struct buf *const *b = (struct buf *const[]){&state_value, &settings, &member, &cursors, NULL}; *b; b++)
+        (*b)->p[0] = 2; /* of a later program */
+    assert_int_equal(state_decode(buf_get(&state_value), &f->arena, &a), ERR_UNSUPPORTED);
+    assert_int_equal(settings_decode(buf_get(&settings), &f->arena, &a), ERR_UNSUPPORTED);
+    assert_int_equal(member_decode(buf_get(&member), &f->arena, &m), ERR_UNSUPPORTED);
+    assert_int_equal(cursors_decode(buf_get(&cursors), &f->arena, &m), ERR_UNSUPPORTED);
+    buf_deinit(&state_value);
+    buf_deinit(&settings);
+    buf_deinit(&member);
+    buf_deinit(&cursors);
+}
+
+/* ---- replay ---- */
+
+struct log {
+    struct buf bytes; /* kind, length, record */
+};
+
+static void log_add(struct log *log, const struct record *r)
+{
+    struct buf body = {0};
+
+    record_encode(r, &body);
+    enc_add_u8(&log->bytes, (uint8_t)r->kind);
+    enc_add_field(&log->bytes, buf_get(&body));
+    buf_deinit(&body);
+}
+
+static void replay_all(struct fixture *f, const struct log *log)
+{
+    struct convlog_replay *p;
+    struct dec d = dec_of(buf_get(&log->bytes));
+
+    convlog_replay_create(&p);
+    while (d.p < d.end) {
+        unsigned kind = dec_get_u8(&d);
+        assert_int_equal(convlog_replay_record(p, f->lsm, SHARD, kind, dec_get_field(&d)), ERR_OK);
+        lsm_applied(f->lsm, 1, ++f->position);
+    }
+    convlog_replay_destroy(p);
+}
+
+static void replay_makes_what_the_live_shard_made(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct log log = {0};
+        start(f, seed, seed % 2 ? CONV_GROUP : CONV_PAIR);
+        for (int i = 0; i < 200; i++) {
+            struct record r = model_next(&f->m);
+            authority_apply(&f->a, &r, &f->mine);
+            log_add(&log, &r);
+        }
+        for (int round = 0; round < 3; round++) { /* a second and third time: nothing changes */
+            replay_all(f, &log);
+            check_loads_as(f, &f->a);
+            if (round == 1)
+                to_disk(f, CACHE_LARGE);
+        }
+        buf_deinit(&log.bytes);
+    }
+}
+
+static void a_crash_anywhere_is_mended_by_replay(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int crash = 0; crash < 40; crash++) {
+        struct log log = {0};
+        start(f, 100 + (uint64_t)crash, CONV_GROUP);
+        for (int i = 0; i < 60; i++) {
+            struct record r = model_next(&f->m);
+            log_add(&log, &r);
+            apply(f, r);
+            if (i == crash) {
+                while (lsm_flush(f->lsm) == ERR_AGAIN)
+                    ;
+            }
+        }
+        close_store(f); /* what was not flushed is gone */
+        open_store(f, CACHE_LARGE);
+        replay_all(f, &log); /* from before what is durable */
+        check_loads_as(f, &f->a);
+        buf_deinit(&log.bytes);
+    }
+}
+
+static void replay_takes_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct convlog_replay *p;
+    struct record r = {.kind = RECORD_CONTACT, .contact = {1, 2, true, 3}};
+    struct buf body = {0};
+
+    convlog_replay_create(&p);
+    record_encode(&r, &body);
+    assert_int_equal(convlog_replay_record(p, f->lsm, SHARD, RECORD_CONTACT, buf_get(&body)), ERR_INVALID);
+    assert_int_equal(convlog_replay_record(p, f->lsm, SHARD, RECORD_ENTRY, STR("\x01nonsense")), ERR_CORRUPT);
+    assert_int_equal(convlog_replay_record(p, f->lsm, SHARD, RECORD_ENTRY, STR("\x07")), ERR_UNSUPPORTED);
+    buf_clear(&body);
+    r = model_receipt(&f->m, 10, 3, 2); /* of a conversation that never was */
+    record_encode(&r, &body);
+    assert_int_equal(convlog_replay_record(p, f->lsm, SHARD, RECORD_RECEIPT, buf_get(&body)), ERR_OK);
+    buf_deinit(&body);
+    convlog_replay_destroy(p);
+    convlog_replay_destroy(NULL);
+}
+
+int main(void)
+{
+#define T(t) cmocka_unit_test_setup_teardown(t, make_store, remove_store)
+    const struct CMUnitTest tests[] = {
+        T(an_authority_is_loaded_as_it_was_put),
+        T(a_block_before_the_first_message_is_loaded),
+        T(neighbours_are_not_mixed_up),
+        T(a_group_of_a_thousand_is_loaded),
+        T(a_cid_is_found_for_ever),
+        T(an_entry_is_what_was_sent),
+        T(pages_are_what_was_asked_for),
+        T(reads_come_through_a_tiny_cache),
+        T(large_entries_end_a_page),
+        T(a_hole_is_damage),
+        T(damaged_values_are_refused_at_every_length),
+        T(replay_makes_what_the_live_shard_made),
+        T(a_crash_anywhere_is_mended_by_replay),
+        T(replay_takes_nothing_else),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,225 @@
+/* The whole engine against a sorted array that does the same: puts, overwrites, deletes, gets, scans, flushes, merges,
+ * and reopening with a replay from the durable position. The seed is printed; SEED=n repeats a run. */
+#include "base/enc.h"
+#include "tests/unit/storage/lsm_rig.h"
+
+enum { LOG = 7, CONVS = 12, SEQS = 64, KINDS = 2, KEYS = CONVS * SEQS * KINDS, KEY_LEN = 26 };
+
+/* --- the model --- */
+
+struct cell {
+    bool is_live;
+    uint32_t size;
+    uint64_t stamp; /* what its bytes are made of */
+};
+
+struct change {
+    unsigned key;
+    struct cell cell;
+};
+
+struct model {
+    struct cell now[KEYS];
+    struct change *log; /* everything since the beginning; the position is the index */
+    size_t n_log;
+};
+
+static void key_name(unsigned i, char *out)
+{
+    memset(out, 0, KEY_LEN);
+    out[0] = (char)(i / (SEQS * KINDS) % 3); /* shard */
+    out[1] = (char)(i % KINDS);
+    memset(out + 2, (int)(i / (SEQS * KINDS)) + 'a', 16);
+    enc_be64(out + 18, i / KINDS % SEQS);
+}
+
+static struct str value_of(struct cell c, struct buf *b)
+{
+    buf_clear(b);
+    char *p = buf_reserve(b, c.size + 8);
+    for (uint32_t i = 0; i < c.size; i += 8)
+        enc_u64(p + i, c.stamp * 0x9e3779b97f4a7c15u + i / 64);
+    return str_of(p, c.size);
+}
+
+static void apply(struct lsm *l, const struct change *c, struct buf *b)
+{
+    char key[KEY_LEN];
+    key_name(c->key, key);
+    if (c->cell.is_live)
+        assert_ok(lsm_put(l, str_of(key, KEY_LEN), value_of(c->cell, b)));
+    else
+        assert_ok(lsm_delete(l, str_of(key, KEY_LEN)));
+}
+
+static void check_get(struct rig *r, const struct model *m, unsigned i, bool blocking, struct buf *b)
+{
+    char key[KEY_LEN];
+    struct buf got = {0};
+    key_name(i, key);
+    enum err err =
+        blocking ? lsm_get(r->lsm, str_of(key, KEY_LEN), NULL, &got) : rig_get(r, str_of(key, KEY_LEN), &got);
+    assert_int_equal(err, m->now[i].is_live ? ERR_OK : ERR_NOT_FOUND);
+    if (err == ERR_OK)
+        assert_true(str_eq(buf_get(&got), value_of(m->now[i], b)));
+    buf_deinit(&got);
+}
+
+/* The model's keys in the store's order. */
+static int by_name(const void *a, const void *b)
+{
+    char ka[KEY_LEN], kb[KEY_LEN];
+    key_name(*(const unsigned *)a, ka);
+    key_name(*(const unsigned *)b, kb);
+    return memcmp(ka, kb, KEY_LEN);
+}
+
+struct expected {
+    const struct model *m;
+    const unsigned *sorted;
+    size_t at, end, met, max;
+    struct buf *b;
+};
+
+static bool next_live(struct expected *e)
+{
+    while (e->at < e->end && !e->m->now[e->sorted[e->at]].is_live)
+        e->at++;
+    return e->at < e->end;
+}
+
+static bool meet(void *arg, struct str key, struct str value)
+{
+    struct expected *e = arg;
+    char name[KEY_LEN];
+    assert_true(next_live(e));
+    key_name(e->sorted[e->at], name);
+    assert_true(str_eq(key, str_of(name, KEY_LEN)));
+    assert_true(str_eq(value, value_of(e->m->now[e->sorted[e->at]], e->b)));
+    e->at++;
+    e->met++;
+    return true;
+}
+
+static void check_scan(struct rig *r, const struct model *m, const unsigned *sorted, size_t from, size_t to, size_t max,
+                       bool blocking, struct buf *b)
+{
+    char key_from[KEY_LEN], key_to[KEY_LEN];
+    struct expected e = {.m = m, .sorted = sorted, .at = from, .end = to, .max = max, .b = b};
+    struct rig_read w = {0};
+    enum err err;
+    key_name(sorted[from], key_from);
+    struct str end = {0};
+    if (to < KEYS) {
+        key_name(sorted[to], key_to);
+        end = str_of(key_to, KEY_LEN);
+    }
+    while ((err = lsm_scan(r->lsm, str_of(key_from, KEY_LEN), end, max, blocking ? NULL : &w.need, meet, &e)) ==
+           ERR_AGAIN) {
+        assert_int_equal(e.met, 0);
+        rig_load(r, &w);
+    }
+    lsm_need_deinit(&w.need);
+    assert_ok(err);
+    if (max == 0 || e.met < max)
+        assert_false(next_live(&e));
+    else
+        assert_int_equal(e.met, max);
+}
+
+static uint64_t rnd(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return *seed >> 33;
+}
+
+static void change_some(struct rig *r, struct model *m, uint64_t *seed, struct buf *b)
+{
+    size_t n = 1 + rnd(seed) % 40;
+    m->log = mem_realloc(m->log, (m->n_log + n) * sizeof(m->log[0]));
+    for (size_t i = 0; i < n; i++) {
+        struct change c = {.key = (unsigned)(rnd(seed) % KEYS)};
+        c.cell.is_live = rnd(seed) % 4 != 0;
+        c.cell.size = (uint32_t)(rnd(seed) % 50 == 0 ? rnd(seed) % 40000 : rnd(seed) % 300);
+        c.cell.stamp = rnd(seed);
+        m->log[m->n_log++] = c;
+        m->now[c.key] = c.cell;
+        apply(r->lsm, &c, b);
+    }
+    lsm_applied(r->lsm, LOG, m->n_log);
+}
+
+/* What a start does: all that the manifest does not cover is put again. */
+static void reopen(struct rig *r, const struct model *m, struct buf *b)
+{
+    uint64_t before = lsm_durable(r->lsm, LOG);
+    lsm_close(r->lsm);
+    rig_open(r);
+    uint64_t from = lsm_durable(r->lsm, LOG);
+    assert_true(from >= before && from <= m->n_log);
+    for (size_t i = from; i < m->n_log; i++) {
+        apply(r->lsm, &m->log[i], b);
+        lsm_applied(r->lsm, LOG, i + 1);
+        rig_wait(r);
+    }
+}
+
+static void compare_with_model(bool has_home, size_t cache_bytes, unsigned steps)
+{
+    static struct model m;
+    static unsigned sorted[KEYS];
+    const char *given = getenv("SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)getpid() * 1000003 + steps, first = seed;
+    struct rig r;
+    struct buf b = {0};
+    struct lsm_stats stats;
+
+    print_message("SEED=%llu home=%d\n", (unsigned long long)first, has_home);
+    m = (struct model){0};
+    for (unsigned i = 0; i < KEYS; i++)
+        sorted[i] = i;
+    qsort(sorted, KEYS, sizeof(sorted[0]), by_name);
+    rig_make(&r, 32 << 10, cache_bytes, has_home);
+    for (unsigned step = 0; step < steps; step++) {
+        while (lsm_is_busy(r.lsm))
+            rig_wait(&r);
+        change_some(&r, &m, &seed, &b);
+        if (r.home)
+            mailbox_drain(r.home);
+        for (int i = 0; i < 4; i++)
+            check_get(&r, &m, (unsigned)(rnd(&seed) % KEYS), rnd(&seed) % 4 == 0, &b);
+        size_t from = rnd(&seed) % KEYS, to = from + rnd(&seed) % 80;
+        check_scan(&r, &m, sorted, from, to < KEYS ? to : KEYS, rnd(&seed) % 3 ? rnd(&seed) % 60 : 0,
+                   rnd(&seed) % 4 == 0, &b);
+        if (rnd(&seed) % 60 == 0)
+            rig_flush(&r);
+        if (rnd(&seed) % 100 == 0)
+            reopen(&r, &m, &b);
+    }
+    check_scan(&r, &m, sorted, 0, KEYS, 0, false, &b);
+    rig_flush(&r);
+    assert_int_equal(lsm_durable(r.lsm, LOG), m.n_log);
+    check_scan(&r, &m, sorted, 0, KEYS, 0, true, &b);
+    lsm_stats(r.lsm, &stats);
+    print_message("tables=%zu compactions=%llu rounds=%u\n", stats.tables, (unsigned long long)stats.compactions,
+                  r.rounds);
+    assert_true(stats.tables < 40);
+    mem_free(m.log);
+    buf_deinit(&b);
+    rig_drop(&r);
+}
+
+PROMISE(it_answers_as_a_sorted_array_does_with_background_work_inline) { compare_with_model(false, 1 << 20, 1500); }
+PROMISE(it_answers_as_a_sorted_array_does_with_workers_and_hardly_any_cache)
+{
+    compare_with_model(true, 64 << 10, 1500);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOLDS(it_answers_as_a_sorted_array_does_with_background_work_inline),
+        HOLDS(it_answers_as_a_sorted_array_does_with_workers_and_hardly_any_cache),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

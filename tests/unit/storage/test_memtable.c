@@ -1,0 +1,180 @@
+#include "base/enc.h"
+#include "storage/memtable.h"
+#include "tests/lib/unit.h"
+
+enum { N = 30000 };
+
+/* Keys of 1 to 10 bytes from a small alphabet with zeros: many share their first eight bytes, or are each other's
+ * start. */
+static size_t key_of(uint64_t n, char *out)
+{
+    static const char letters[] = {0, 1, 'a', (char)0xff};
+    size_t len = 1 + n % 10;
+    for (size_t i = 0; i < len; i++, n /= 3)
+        out[i] = letters[n * 7 % 4];
+    return len;
+}
+
+static uint64_t next(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return *seed >> 33;
+}
+
+struct cell {
+    char key[10];
+    size_t len;
+    uint64_t stamp;
+    size_t size;
+    bool is_live;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct cell *x = a, *y = b;
+    return str_cmp(str_of(x->key, x->len), str_of(y->key, y->len));
+}
+
+static struct cell *find(struct cell *cells, size_t n, struct str key)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(str_of(cells[i].key, cells[i].len), key))
+            return &cells[i];
+    return NULL;
+}
+
+static void check(const struct cell *c, struct str value, bool is_tombstone)
+{
+    assert_int_equal(is_tombstone, !c->is_live);
+    assert_int_equal(value.len, c->is_live ? c->size : 0);
+    if (c->is_live)
+        assert_int_equal(dec_u64(value.p), c->stamp);
+}
+
+PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
+{
+    static struct cell cells[4096];
+    size_t n = 0;
+    uint64_t seed = 11;
+    struct memtable *m;
+    memtable_create(&m);
+    for (unsigned i = 0; i < N; i++) {
+        char key[10], value[40] = {0};
+        size_t len = key_of(next(&seed) % 3000, key);
+        struct cell *c = find(cells, n, str_of(key, len));
+        if (!c) {
+            c = &cells[n++];
+            memcpy(c->key, key, len);
+            c->len = len;
+        }
+        c->is_live = next(&seed) % 5 != 0;
+        c->size = 8 + next(&seed) % 3 * 8;
+        c->stamp = i;
+        enc_u64(value, c->stamp);
+        if (c->is_live)
+            memtable_put(m, str_of(key, len), str_of(value, c->size));
+        else
+            memtable_delete(m, str_of(key, len));
+    }
+    qsort(cells, n, sizeof(cells[0]), by_key);
+    assert_int_equal(memtable_count(m), n);
+    struct memtable_iter it;
+    size_t i = 0;
+    for (memtable_iter_init(&it, m, (struct str){0}); it.it.is_valid; it.it.next(&it.it), i++) {
+        assert_true(str_eq(it.it.key, str_of(cells[i].key, cells[i].len)));
+        check(&cells[i], it.it.value, it.it.is_tombstone);
+    }
+    assert_int_equal(i, n);
+    for (i = 0; i < n; i++) {
+        struct str value;
+        bool is_tombstone;
+        struct str key = str_of(cells[i].key, cells[i].len);
+        assert_true(memtable_get(m, key, &value, &is_tombstone));
+        check(&cells[i], value, is_tombstone);
+        memtable_iter_init(&it, m, key);
+        assert_true(str_eq(it.it.key, key));
+    }
+    memtable_destroy(m);
+}
+
+static void fill_and_walk(int64_t step)
+{
+    struct memtable *m;
+    memtable_create(&m);
+    for (int64_t i = 0; i < N; i++) {
+        char key[8];
+        enc_be64(key, (uint64_t)(step > 0 ? i : N - 1 - i));
+        memtable_put(m, str_of(key, 8), str_of(key, 8));
+    }
+    struct memtable_iter it;
+    uint64_t seen = 0;
+    for (memtable_iter_init(&it, m, (struct str){0}); it.it.is_valid; it.it.next(&it.it), seen++)
+        assert_int_equal(dec_be64(it.it.key.p), seen);
+    assert_int_equal(seen, N);
+    memtable_destroy(m);
+}
+
+PROMISE(ascending_and_descending_keys_are_kept_in_order)
+{
+    fill_and_walk(1);
+    fill_and_walk(-1);
+}
+
+PROMISE(a_value_of_the_same_size_takes_no_more_memory)
+{
+    struct memtable *m;
+    struct str value;
+    bool is_tombstone;
+    memtable_create(&m);
+    memtable_put(m, STR("key"), STR("one"));
+    size_t before = memtable_bytes(m);
+    memtable_put(m, STR("key"), STR("two"));
+    assert_int_equal(memtable_bytes(m), before);
+    assert_true(memtable_get(m, STR("key"), &value, &is_tombstone));
+    assert_true(str_eq(value, STR("two")));
+    memtable_put(m, STR("key"), STR("three"));
+    assert_true(memtable_bytes(m) > before);
+    assert_int_equal(memtable_count(m), 1);
+    memtable_destroy(m);
+}
+
+PROMISE(an_empty_one_has_nothing_and_ends_at_once)
+{
+    struct memtable *m;
+    struct str value;
+    bool is_tombstone;
+    struct memtable_iter it;
+    memtable_create(&m);
+    assert_false(memtable_get(m, STR("key"), &value, &is_tombstone));
+    memtable_iter_init(&it, m, STR("key"));
+    assert_false(it.it.is_valid);
+    memtable_destroy(m);
+}
+
+PROMISE(a_walk_starts_at_the_first_key_at_or_after_what_was_asked)
+{
+    struct memtable *m;
+    struct memtable_iter it;
+    memtable_create(&m);
+    memtable_put(m, STR("b"), STR("1"));
+    memtable_put(m, STR("d"), STR("2"));
+    memtable_iter_init(&it, m, STR("c"));
+    assert_true(it.it.is_valid && str_eq(it.it.key, STR("d")));
+    it.it.next(&it.it);
+    assert_false(it.it.is_valid);
+    memtable_iter_init(&it, m, STR("e"));
+    assert_false(it.it.is_valid);
+    memtable_destroy(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOLDS(it_is_a_sorted_array_with_the_last_word_on_each_key),
+        HOLDS(ascending_and_descending_keys_are_kept_in_order),
+        HOLDS(a_value_of_the_same_size_takes_no_more_memory),
+        HOLDS(an_empty_one_has_nothing_and_ends_at_once),
+        HOLDS(a_walk_starts_at_the_first_key_at_or_after_what_was_asked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,265 @@
+/* The socket is reached through a descriptor of its folder: a path of any length then fits into a sockaddr_un, whose
+ * own paths end at 107 bytes. Its mode is set before anybody may connect, and the folder is the owner's alone anyway.
+ */
+#include "services/admin.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "proto/code.h"
+#include "services/directory_state.h"
+#include "services/seed.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define SOCKET_NAME "admin.sock"
+enum { CLIENTS_MAX = 8, LINE_MAX_BYTES = 256, WRITE_AT = 16 << 10, PAUSE_AT = 1 << 20 };
+
+struct admin {
+    uv_pipe_t listener;
+    struct directory *directory; /* NULL: closing */
+    int folder;
+    struct link clients;
+    size_t n_clients;
+};
+
+struct client {
+    uv_pipe_t pipe;
+    uv_write_t write;
+    struct link link;
+    struct admin *admin; /* NULL: closing */
+    struct seed *seed;
+    char in[LINE_MAX_BYTES];
+    size_t in_len;
+    struct buf out, going; /* what waits, what is being written */
+    bool is_writing, was_asked, is_ending;
+};
+
+static void socket_path(int folder, char out[64]) { snprintf(out, 64, "/proc/self/fd/%d/" SOCKET_NAME, folder); }
+
+static void client_closed(uv_handle_t *h)
+{
+    struct client *c = h->data;
+
+    buf_deinit(&c->out);
+    buf_deinit(&c->going);
+    mem_free(c);
+}
+
+static void client_close(struct client *c)
+{
+    if (!c->admin)
+        return;
+    if (c->seed)
+        seed_cancel(c->admin->directory, c->seed);
+    c->seed = NULL;
+    c->admin->n_clients--;
+    c->admin = NULL;
+    list_remove(&c->link);
+    uv_close((uv_handle_t *)&c->pipe, client_closed);
+}
+
+static void client_flush(struct client *c);
+
+static void on_written(uv_write_t *w, int status)
+{
+    struct client *c = w->data;
+
+    c->is_writing = false;
+    if (!c->admin)
+        return;
+    if (status != 0 || (c->is_ending && c->out.len == 0)) {
+        client_close(c);
+        return;
+    }
+    client_flush(c);
+    if (c->seed && c->out.len < PAUSE_AT)
+        seed_resume(c->admin->directory, c->seed);
+}
+
+static void client_flush(struct client *c)
+{
+    struct buf done = c->going;
+    uv_buf_t b;
+
+    if (c->is_writing || c->out.len == 0 || (c->out.len < WRITE_AT && !c->is_ending))
+        return;
+    c->going = c->out;
+    c->out = done;
+    buf_clear(&c->out);
+    b = uv_buf_init(c->going.p, (unsigned)c->going.len);
+    c->is_writing = true;
+    c->write.data = c;
+    if (uv_write(&c->write, (uv_stream_t *)&c->pipe, &b, 1, on_written) != 0) {
+        c->is_writing = false;
+        client_close(c);
+    }
+}
+
+static void client_end(struct client *c, enum code code, const char *why)
+{
+    if (code == CODE_OK)
+        buf_str(&c->out, STR("ok\n"));
+    else
+        buf_printf(&c->out, "error %s %s\n", code_text(code), why);
+    c->is_ending = true;
+    client_flush(c);
+}
+
+static bool seed_line(void *arg, struct str line)
+{
+    struct client *c = arg;
+
+    buf_str(&c->out, line);
+    if (c->out.len >= WRITE_AT && !c->is_writing)
+        client_flush(c);
+    return c->out.len < PAUSE_AT;
+}
+
+static void seed_done(void *arg, enum code code, const char *why)
+{
+    struct client *c = arg;
+
+    c->seed = NULL;
+    client_end(c, code, why);
+}
+
+static void obey(struct client *c, struct str line)
+{
+    struct str verb, rest, prefix, count;
+    int64_t n = 0;
+
+    if (!str_cut(line, ' ', &verb, &rest) || !str_eq(verb, STR("seed")) || !str_cut(rest, ' ', &prefix, &count) ||
+        !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
+        client_end(c, CODE_BAD_REQUEST, "what is understood: seed PREFIX COUNT");
+        return;
+    }
+    log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);
+    c->seed = seed_start(c->admin->directory, &(struct seed_conf){prefix, 0, (uint64_t)n, seed_line, seed_done, c});
+}
+
+static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *b)
+{
+    struct client *c = h->data;
+
+    (void)hint;
+    *b = uv_buf_init(c->in + c->in_len, (unsigned)(sizeof c->in - c->in_len));
+}
+
+/* A request may be read but once; whatever else comes, the end of the stream included, ends what is under way. */
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+{
+    struct client *c = s->data;
+    struct str line, rest;
+
+    (void)b;
+    if (n < 0 || c->was_asked) {
+        client_close(c);
+        return;
+    }
+    c->in_len += (size_t)n;
+    if (str_cut(str_of(c->in, c->in_len), '\n', &line, &rest)) {
+        c->was_asked = true;
+        c->in_len = 0;
+        obey(c, line);
+    } else if (c->in_len == sizeof c->in) {
+        client_close(c);
+    }
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct admin *a = listener->data;
+    struct client *c;
+
+    if (status != 0 || !a->directory)
+        return;
+    c = mem_new(struct client);
+    uv_pipe_init(listener->loop, &c->pipe, 0);
+    c->pipe.data = c;
+    c->admin = a;
+    list_push(&a->clients, &c->link);
+    a->n_clients++;
+    if (uv_accept(listener, (uv_stream_t *)&c->pipe) != 0 || a->n_clients > CLIENTS_MAX ||
+        uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
+        client_close(c);
+}
+
+static void admin_closed(uv_handle_t *h)
+{
+    struct admin *a = h->data;
+
+    close(a->folder);
+    mem_free(a);
+}
+
+void admin_close(struct admin *a)
+{
+    if (!a)
+        return;
+    list_each (&a->clients, c, struct client, link)
+        client_close(c);
+    a->directory = NULL;
+    uv_close((uv_handle_t *)&a->listener, admin_closed); /* removes the socket's file, through the folder */
+}
+
+static enum err open_folder(const char *folder, int *out)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return err_from_errno(errno);
+    *out = fd;
+    return ERR_OK;
+}
+
+enum err admin_open(struct directory *d, const char *folder, struct admin **out)
+{
+    struct admin *a;
+    char path[64];
+    int fd = -1;
+    enum err err = open_folder(folder, &fd);
+
+    if (err != ERR_OK)
+        return err;
+    a = mem_new(struct admin);
+    a->directory = d;
+    a->folder = fd;
+    list_init(&a->clients);
+    socket_path(fd, path);
+    unlink(path); /* left by a server that was killed: the folder's lock says that none runs */
+    uv_pipe_init(loop_uv(d->loop), &a->listener, 0);
+    a->listener.data = a;
+    if (uv_pipe_bind(&a->listener, path) != 0 || fchmodat(fd, SOCKET_NAME, 0600, 0) != 0 ||
+        uv_listen((uv_stream_t *)&a->listener, CLIENTS_MAX, on_connection) != 0) {
+        admin_close(a);
+        return ERR_IO;
+    }
+    *out = a;
+    return ERR_OK;
+}
+
+enum err admin_connect(const char *folder, int *out)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int dir = -1, fd = -1;
+    enum err err;
+
+    TRY(open_folder(folder, &dir));
+    socket_path(dir, to.sun_path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    TRY(fd < 0 ? ERR_IO : ERR_OK);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
+        TRY(errno == ENOENT || errno == ECONNREFUSED ? ERR_NOT_FOUND : ERR_IO);
+    *out = fd;
+    fd = -1;
+out:
+    if (fd >= 0)
+        close(fd);
+    if (dir >= 0)
+        close(dir);
+    return err;
+}

@@ -1,0 +1,18 @@
+/* admin: the owner-only door of a running server: a Unix socket DIR/admin.sock, mode 0600, served by the directory.
+ *
+ * One line in, lines out, the last of them `ok` or `error CODE WHY`:
+ *     seed PREFIX COUNT    makes accounts PREFIX000000 … ; a line `username TAB user TAB device TAB token` each, when
+ * durable
+ *
+ * Thread: the directory's, but for admin_connect, which is the client's side and blocks. */
+#pragma once
+#include "base/err.h"
+
+struct admin;
+struct directory;
+
+MUST_CHECK enum err admin_open(struct directory *d, const char *folder, struct admin **out);
+void admin_close(struct admin *a); /* frees itself when the loop has closed its handles */
+
+/* A connected socket. NOT_FOUND: no server listens there. */
+MUST_CHECK enum err admin_connect(const char *folder, int *fd);

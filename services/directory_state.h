@@ -1,0 +1,106 @@
+/* directory_state: what the files of the directory share: its state, and how a write goes through it.
+ *
+ *   admit (against the tables and `names`, `busy`) → log → durable → tables, with others in one transaction → `applied`
+ *
+ * Thread: the directory's, but for what is atomic. */
+#pragma once
+#include "base/loop.h"
+#include "base/map.h"
+#include "services/directory.h"
+
+struct admin;
+
+/* A record on its way from the log to the tables. */
+struct directory_record {
+    struct link link;
+    uint64_t pos;
+    uint8_t kind;
+    size_t len;
+    char bytes[];
+};
+
+/* One op's write on its way. In the memory of its request, or of who keeps it. */
+struct directory_write {
+    struct link link;
+    uint64_t last;           /* where its last record stands */
+    struct request *request; /* NULL: nobody asks */
+    struct str username;     /* reserved by it; empty: none */
+    user_id user;            /* whose devices it changes; 0: nobody's */
+    device_id device;
+    uint16_t close_code; /* of the device's sockets; 0: they stay open */
+    void *own;           /* the op's */
+    void (*applied)(struct directory *,
+                    struct directory_write *); /* the tables show it: answer; the write is the op's again */
+};
+
+struct directory_follow {
+    struct stream *stream;
+    struct consumer *consumer;
+};
+
+/* A request that waits: for its user's devices to be free, or for the tables to be current. */
+struct directory_waiting {
+    struct link link;
+    struct request *request;
+    uint64_t targets[]; /* of a barrier: by port */
+};
+
+struct directory {
+    struct directory_conf conf;
+    struct world *world;
+    struct env *env;
+    struct tables *tables;
+    struct db *db;
+    struct loop *loop;
+    struct port *port;
+    struct stream *stream;
+    uint64_t log_id, committed;
+    struct metric_set *metrics;
+    struct turn_hook turn;
+    struct timer tick, retry;
+    bool has_work;      /* something may be ready for the tables */
+    bool is_behind;     /* a log has more than one turn took */
+    bool looks_further; /* positions are to be moved over what does not concern the tables, too */
+    bool is_stalled;    /* the tables take nothing now; `retry` looks again */
+    bool has_failed, is_stopping;
+
+    struct link records, writes; /* both in log order */
+    size_t n_writes;
+    struct map names, busy; /* writes, by reserved username and by user */
+    struct link deferred, barriers;
+    struct link seeds;
+    struct directory_follow follow[BUS_PORTS_MAX];
+    _Atomic uint64_t applied[BUS_PORTS_MAX]; /* by port, for directory_is_current */
+    struct msg wake;
+    _Atomic bool is_woken;
+    struct msg *owed, **owed_last; /* batches that wait, in order */
+    struct admin *admin;
+};
+
+/* directory_write.c: admission. */
+/* Appends the records and takes the write. On failure (FULL, LIMIT: at a bound) what was appended before the record
+ * that was refused still happens, unanswered: so nothing is promised. */
+MUST_CHECK enum err directory_admit(struct directory *d, struct directory_write *w, const struct record *v, size_t n);
+/* Ends a request with what admission said. */
+void directory_refuse(struct directory *d, struct request *r, enum err err);
+void directory_answer(struct directory *d, struct request *r); /* it is ok */
+void directory_fail(struct directory *d, struct request *r, enum code code, const char *why);
+bool directory_is_reserved(const struct directory *d, struct str username);
+/* True: a write to this user's devices is under way, and the request is served again after it. */
+bool directory_defer(struct directory *d, struct request *r, user_id user);
+/* The tables show the writes up to `committed`: their ops answer, and what waited for them is served. */
+void directory_writes_applied(struct directory *d);
+
+/* directory_apply.c: from the logs to the tables. */
+void directory_work(struct directory *d); /* one transaction with what is ready */
+void directory_checkpoint(struct directory *d);
+void directory_barrier(struct directory *d, struct request *r);
+void directory_failed(struct directory *d, enum err err);
+MUST_CHECK enum err directory_follow_open(struct directory *d, unsigned port);
+
+/* directory.c */
+void directory_serve(void *ctx, struct request *r);
+
+/* The inner requests (inner.h). */
+void directory_account_add(struct directory *d, struct request *r);
+void directory_device_add(struct directory *d, struct request *r);

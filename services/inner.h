@@ -1,0 +1,89 @@
+/* inner: what services ask each other, beside the ops of the protocol. r->inner is one of these; r->asker's arguments
+ * and results are in one of the structs below, hung on r->result by the asker (in the arena of r), filled in by the
+ * server. */
+#pragma once
+#include "proto/request.h"
+
+enum inner_kind {
+    INNER_NONE,
+    /* asked of the lookup */
+    INNER_LOGIN_DATA,  /* struct inner_login: the stored password hash of a username */
+    INNER_USERS_EXIST, /* struct inner_users: which of them exist */
+    INNER_USER_CONVS,  /* struct inner_convs: every conversation a user is or was in; waits for the barrier first */
+    /* asked of the directory */
+    INNER_BARRIER,     /* ends when the tables hold everything committed in any log when it was asked */
+    INNER_ACCOUNT_ADD, /* struct inner_account: a hashed sign-up, with its first device */
+    INNER_DEVICE_ADD,  /* struct inner_device: a login; device 0 makes a new one */
+    INNER_SEED,        /* struct inner_seed: accounts without a password, a device and a token each */
+    /* asked of a reactor that owns shards */
+    INNER_CONV_BATCH, /* struct inner_conv_batch: summaries and entries of many conversations for one viewer (sync,
+                         list) */
+};
+
+/* One conversation of a batch, as the asking user (and device) may know it. */
+struct inner_conv_row {
+    struct conv_id conv;
+    /* in: where reading goes on: behind `position`, or behind this device's own cursor if that is further */
+    uint64_t position;
+    bool from_device;
+    /* out of a look */
+    bool is_visible; /* the user is or was in it */
+    bool has_new;    /* entries behind `after` are visible */
+    bool is_reset;   /* the position was none; `after` begins anew */
+    uint64_t after;
+    int64_t activity; /* the time of the last visible entry; of who left, where it was asked for */
+    /* out of SYNC: everything visible up to here is printed */
+    uint64_t reached;
+    /* the asker's own */
+    unsigned owner;
+    bool is_named, is_open;
+};
+enum { CONV_BATCH_MAX = 64 /* rows in one request: served one after the other without going back to the loop */ };
+enum conv_batch_kind {
+    CONV_LOOK_NEW, /* activity of who left: only where has_new */
+    CONV_LOOK_ALL,
+    CONV_SYNC, /* prints objects of `sync`, comma-separated, while `entries` and `bytes` last; both count down */
+    CONV_LIST, /* prints objects of `conversation.list`, while `bytes` last */
+};
+struct inner_conv_batch {
+    enum conv_batch_kind kind;
+    struct inner_conv_row *v;
+    size_t n; /* the asker's */
+    size_t entries, bytes;
+    bool is_first; /* nothing is printed yet, so that the first entry is, of whatever size */
+    size_t done;   /* rows worked through */
+    bool is_full;  /* there is no room for what comes next */
+};
+struct inner_users {
+    const user_id *v;
+    size_t n;
+    bool *exists;
+};
+struct inner_convs {
+    user_id user;
+    struct inner_conv_ref {
+        struct conv_id conv;
+    } * v;
+    size_t n;
+};
+struct inner_login {
+    struct str username;
+    user_id user;
+    struct str name, password; /* encoded hash; empty: none. user 0: nobody */
+};
+struct inner_account {
+    struct str username, name, phone, password;
+    user_id user;
+    device_id device;
+    struct str token;
+};
+struct inner_device {
+    user_id user;
+    device_id device;
+    struct str token;
+};
+struct inner_seed {
+    struct str prefix;
+    uint64_t first, count;
+    struct buf *lines; /* username TAB user TAB device TAB token LF */
+};

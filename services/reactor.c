@@ -1,0 +1,165 @@
+#include "services/gauges.h"
+#include "services/reactor.h"
+#include "base/log.h"
+#include "services/notify.h"
+#include "services/reactor_state.h"
+#include "services/receipt.h"
+#include "services/shard_log.h"
+#include "services/survey.h"
+#include "services/trim.h"
+#include "services/typing.h"
+
+enum { IN_FLIGHT_BYTES = 8 << 20, BUSY_MS = 200 };
+
+struct world *reactor_world(const struct reactor *r) { return r->world; }
+struct env *reactor_env(const struct reactor *r) { return r->world->env; }
+struct port *reactor_port(const struct reactor *r) { return r->port; }
+struct loop *reactor_loop(const struct reactor *r) { return r->loop; }
+struct pool *reactor_pool(const struct reactor *r) { return r->conf.pool; }
+struct metric_set *reactor_metrics(const struct reactor *r) { return r->metrics; }
+struct stream *reactor_stream(const struct reactor *r) { return r->stream; }
+const struct data_keys *reactor_keys(const struct reactor *r) { return &r->world->data->keys; }
+struct shards *reactor_shards(const struct reactor *r) { return r->shards; }
+struct notify *reactor_notify(const struct reactor *r) { return r->notify; }
+struct typing *reactor_typing(const struct reactor *r) { return r->typing; }
+struct receipts *reactor_receipts(const struct reactor *r) { return r->receipts; }
+struct surveys *reactor_surveys(const struct reactor *r) { return r->surveys; }
+
+struct buf *reactor_scratch(struct reactor *r)
+{
+    buf_clear(&r->scratch);
+    return &r->scratch;
+}
+
+struct lsm *reactor_store(const struct reactor *r, uint16_t shard)
+{
+    return r->conf.stores[r->world->data->store_of[shard]];
+}
+
+size_t reactor_stores(const struct reactor *r, struct lsm *const **v)
+{
+    *v = r->conf.stores;
+    return r->world->data->n_stores;
+}
+
+void reactor_end(struct reactor *r, struct request *q) { bus_reply(r->port, q); }
+
+void reactor_ok(struct reactor *r, struct request *q)
+{
+    request_ok(q);
+    reactor_end(r, q);
+}
+
+void reactor_fail(struct reactor *r, struct request *q, enum code code, const char *why)
+{
+    request_fail(q, code, "%s", why);
+    reactor_end(r, q);
+}
+
+void reactor_no_conv(struct reactor *r, struct request *q)
+{
+    reactor_fail(r, q, CODE_NOT_FOUND, "no such conversation");
+}
+
+void reactor_broken(struct reactor *r, struct request *q, const char *what, enum err err)
+{
+    uint64_t id;
+
+    if (err == ERR_LIMIT) { /* too many reads wait for the disk */
+        request_fail(q, CODE_UNAVAILABLE, "the server is busy; try again");
+        q->retry_after_ms = BUSY_MS;
+        reactor_end(r, q);
+        return;
+    }
+    id = ++r->broken;
+    log_error("request.broken", "id=%u-%llu what=%s err=%s", r->conf.index, (unsigned long long)id, what,
+              err_name(err));
+    request_fail(q, CODE_INTERNAL, "a defect of the server, logged as %u-%llu", r->conf.index, (unsigned long long)id);
+    reactor_end(r, q);
+}
+
+static void on_turn_end(struct turn_hook *h) { stream_flush(container_of(h, struct reactor, flush)->stream); }
+
+static void on_commit(void *arg, uint64_t end) { shards_committed(((struct reactor *)arg)->shards, end); }
+
+static void on_failure(void *arg, enum err err)
+{
+    struct reactor *r = arg;
+
+    log_error("reactor.failed", "reactor=%u log=%llx err=%s", r->conf.index, (unsigned long long)r->conf.log_id,
+              err_name(err));
+    if (r->conf.on_failure)
+        r->conf.on_failure(r->conf.arg, err);
+}
+
+static enum err open_log(struct reactor *r)
+{
+    struct stream_conf s = {
+        .env = r->world->env,
+        .dir = r->conf.log_dir,
+        .log_id = r->conf.log_id,
+        .pool = r->conf.segments,
+        .home = loop_mailbox(r->loop),
+        .max_in_flight = r->conf.max_in_flight ? r->conf.max_in_flight : IN_FLIGHT_BYTES,
+        .linger_us = r->conf.linger_us,
+        .on_commit = on_commit,
+        .on_failure = on_failure,
+        .arg = r,
+    };
+
+    return stream_open(&s, &r->stream);
+}
+
+enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
+{
+    struct reactor *r = mem_new(struct reactor);
+    enum err err;
+
+    r->conf = *c;
+    r->world = c->world;
+    r->loop = c->loop;
+    r->port = bus_port(c->world->bus, c->index);
+    r->metrics = metrics_set(c->world->metrics);
+    list_init(&r->spare_reads);
+    TRY(open_log(r));
+    c->world->streams[c->index] = r->stream;
+    notify_create(r, c->owe, &r->notify);
+    shards_create(r, c->on_tables, on_failure, &r->shards);
+    typing_create(r, &r->typing);
+    receipts_create(r, &r->receipts);
+    surveys_create(&r->surveys);
+    gauges_create(r, &r->gauges);
+    trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
+    r->flush.fn = on_turn_end;
+    loop_hook(r->loop, &r->flush);
+    bus_serve(r->port, runner_serve, r);
+    *out = r;
+    return ERR_OK;
+out:
+    mem_free(r);
+    return err;
+}
+
+void reactor_destroy(struct reactor *r)
+{
+    if (!r)
+        return;
+    loop_unhook(&r->flush);
+    gauges_destroy(r->gauges);
+    trim_destroy(r->trim);
+    stream_close(r->stream);
+    r->world->streams[r->conf.index] = NULL;
+    typing_destroy(r->typing);
+    receipts_destroy(r->receipts);
+    surveys_destroy(r->surveys);
+    shards_destroy(r->shards);
+    notify_destroy(r->notify);
+    reactor_drop_reads(r);
+    buf_deinit(&r->scratch);
+    mem_free(r);
+}
+
+bool reactor_is_idle(const struct reactor *r)
+{
+    return r->asking == 0 && r->reading == 0 && shards_are_idle(r->shards) && notify_is_idle(r->notify);
+}

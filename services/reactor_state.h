@@ -1,0 +1,30 @@
+/* reactor_state: what the files of the reactor share: reactor.c (its life), runner.c (routing), reactor_wait.c (what it
+ * waits for). Nobody else includes it. */
+#pragma once
+#include "services/reactor.h"
+
+struct reactor {
+    struct reactor_conf conf;
+    struct world *world;
+    struct port *port;
+    struct loop *loop;
+    struct metric_set *metrics;
+    struct stream *stream;
+    struct turn_hook flush;
+    struct buf scratch;
+    struct shards *shards;
+    struct notify *notify;
+    struct typing *typing;
+    struct receipts *receipts;
+    struct surveys *surveys;
+    struct trim *trim;
+    struct gauges *gauges;
+    struct link spare_reads; /* struct read: kept for the next */
+    unsigned n_spare;
+    unsigned asking, reading; /* questions without an answer, reads waiting for the disk */
+    uint64_t broken;          /* counted: the ids of `internal` answers */
+};
+
+/* The server of the port. */
+void runner_serve(void *ctx, struct request *q);
+void reactor_drop_reads(struct reactor *r);

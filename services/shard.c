@@ -1,0 +1,349 @@
+#include "services/shard.h"
+#include "proto/metrics.h"
+#include "services/shard_state.h"
+#include <assert.h>
+
+enum { MEMBERS_A_WEIGHT = 16, CONVS_STANDARD = 100000, GARBAGE_MIN = 64, EVICT_LOOKS = 8 };
+
+/* The cache. */
+static bool conv_is(const void *value, const void *key) { return conv_eq(&((const struct conv *)value)->id, key); }
+
+static void show_count(struct shards *s)
+{
+    metric_put(reactor_metrics(s->r), METRIC_CONVS_CACHED, (int64_t)s->convs.count);
+}
+
+static void set_weight(struct shards *s, struct conv *c)
+{
+    uint64_t weight = 1 + c->now.n_members / MEMBERS_A_WEIGHT;
+
+    s->weight += weight - c->weight;
+    c->weight = weight;
+}
+
+static struct conv *conv_new(struct shards *s, const struct conv_id *id, uint64_t hash)
+{
+    struct conv *c = mem_new(struct conv);
+
+    c->id = c->now.id = *id;
+    c->ahead = c->now;
+    c->hash = hash;
+    c->shard = shard_of(reactor_world(s->r)->data, id);
+    list_init(&c->waiting);
+    list_init(&c->steps);
+    list_push_front(&s->recent, &c->used);
+    map_add(&s->convs, hash, c);
+    set_weight(s, c);
+    show_count(s);
+    return c;
+}
+
+static void conv_free(struct conv *c)
+{
+    audience_unref(c->audience);
+    arena_deinit(&c->ahead_arena);
+    arena_deinit(&c->arena);
+    mem_free(c);
+}
+
+static void conv_forget(struct shards *s, struct conv *c)
+{
+    map_take(&s->convs, c->hash, conv_is, &c->id);
+    list_remove(&c->used);
+    s->weight -= c->weight;
+    conv_free(c);
+    show_count(s);
+}
+
+static bool conv_is_idle(const struct conv *c)
+{
+    return c->is_loaded && !c->is_held && !c->is_pumping && c->pins == 0 && c->in_flight == 0 &&
+           list_is_empty(&c->waiting);
+}
+
+/* Looks at a few of the longest unused; what is busy is in use after all. */
+static void make_room(struct shards *s)
+{
+    struct link *at = s->recent.prev;
+
+    for (unsigned looks = 0; s->weight > s->weight_max && at != &s->recent && looks < EVICT_LOOKS; looks++) {
+        struct conv *c = container_of(at, struct conv, used);
+
+        at = at->prev;
+        if (conv_is_idle(c)) {
+            conv_forget(s, c);
+        } else {
+            list_remove(&c->used);
+            list_push_front(&s->recent, &c->used);
+        }
+    }
+}
+
+void conv_settle(struct reactor *r, struct conv *c)
+{
+    struct shards *s = reactor_shards(r);
+
+    if (c->ahead.head == 0 && conv_is_idle(c))
+        conv_forget(s, c);
+    if (s->weight > s->weight_max)
+        make_room(s);
+}
+
+static struct conv *conv_get(struct shards *s, const struct conv_id *id)
+{
+    uint64_t hash = hash_keyed64(&reactor_keys(s->r)->shard, id, sizeof *id);
+    struct conv *c = map_get(&s->convs, hash, conv_is, id);
+
+    if (!c)
+        return conv_new(s, id, hash);
+    list_remove(&c->used);
+    list_push_front(&s->recent, &c->used);
+    return c;
+}
+
+/* The queue. */
+static void run(struct reactor *r, struct conv *c, struct work *w)
+{
+    list_remove(&w->link);
+    w->fn(r, c, w->q);
+}
+
+/* Runs what waits until a write holds the conversation. Only the outermost call runs anything, so an answer that makes
+ * its asker send the next request doesn't overtake. */
+static void pump(struct reactor *r, struct conv *c)
+{
+    if (c->is_pumping || !c->is_loaded)
+        return;
+    c->is_pumping = true;
+    while (!c->is_held && !list_is_empty(&c->waiting))
+        run(r, c, list_first(&c->waiting, struct work, link));
+    c->is_pumping = false;
+    conv_settle(r, c);
+}
+
+static void refuse_all(struct reactor *r, struct conv *c, enum err err)
+{
+    c->is_pumping = true;
+    while (!list_is_empty(&c->waiting)) {
+        struct work *w = list_first(&c->waiting, struct work, link);
+
+        list_remove(&w->link);
+        reactor_broken(r, w->q, "conv_load", err);
+    }
+    c->is_pumping = false;
+    conv_forget(reactor_shards(r), c);
+}
+
+static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)
+{
+    struct conv *c = arg;
+    struct shards *s = reactor_shards(r);
+    enum err err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
+
+    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+        c->ahead = c->now;
+        c->is_loaded = true;
+        s->loading--;
+        set_weight(s, c);
+        pump(r, c);
+        return ERR_OK;
+    }
+    arena_deinit(&c->arena);
+    if (err == ERR_AGAIN)
+        return err;
+    s->loading--;
+    refuse_all(r, c, err);
+    return ERR_OK;
+}
+
+static struct work *work_new(struct request *q, struct conv *c, shard_fn *fn)
+{
+    struct work *w = arena_alloc(&q->arena, sizeof *w);
+
+    w->q = q;
+    w->conv = c;
+    w->fn = fn;
+    list_init(&w->repeats);
+    list_init(&w->after);
+    q->server = w;
+    return w;
+}
+
+static void wait_for_load(struct reactor *r, struct conv *c, struct work *w)
+{
+    bool is_first = list_is_empty(&c->waiting);
+
+    list_push(&c->waiting, &w->link);
+    if (!is_first)
+        return;
+    reactor_shards(r)->loading++;
+    reactor_read(r, load_step, c);
+}
+
+void shard_write(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
+{
+    struct conv *c = conv_get(reactor_shards(r), id);
+    struct work *w = work_new(q, c, fn);
+
+    if (!c->is_loaded) {
+        wait_for_load(r, c, w);
+        return;
+    }
+    list_push(&c->waiting, &w->link);
+    pump(r, c);
+}
+
+void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
+{
+    struct conv *c = conv_get(reactor_shards(r), id);
+    struct work *w = work_new(q, c, fn);
+
+    if (!c->is_loaded) {
+        wait_for_load(r, c, w);
+        return;
+    }
+    c->pins++;
+    fn(r, c, q);
+    conv_unpin(r, c);
+}
+
+void shard_hold(struct reactor *r, struct conv *c)
+{
+    assert(!c->is_held);
+    c->is_held = true;
+    reactor_shards(r)->held++;
+}
+
+void shard_continue(struct reactor *r, struct conv *c, struct request *q, shard_fn *fn)
+{
+    bool is_outermost = !c->is_pumping;
+
+    assert(c->is_held);
+    c->is_held = false;
+    reactor_shards(r)->held--;
+    c->is_pumping = true;
+    fn(r, c, q);
+    if (!is_outermost)
+        return;
+    c->is_pumping = false;
+    pump(r, c);
+}
+
+void shard_go_on(struct reactor *r, struct conv *c, struct request *q, shard_fn *fn)
+{
+    if (c->is_held)
+        shard_continue(r, c, q, fn);
+    else
+        fn(r, c, q);
+}
+
+void conv_pin(struct conv *c) { c->pins++; }
+
+void conv_unpin(struct reactor *r, struct conv *c)
+{
+    c->pins--;
+    conv_settle(r, c);
+}
+
+/* What it is. */
+const struct conv_id *conv_id(const struct conv *c) { return &c->id; }
+uint16_t conv_shard(const struct conv *c) { return c->shard; }
+struct lsm *conv_store(const struct reactor *r, const struct conv *c) { return reactor_store(r, c->shard); }
+const struct authority *conv_admitted(const struct conv *c) { return &c->ahead; }
+const struct authority *conv_committed(const struct conv *c) { return &c->now; }
+
+static bool is_in(const struct member *m) { return m->is_in; }
+
+struct audience *conv_audience(struct conv *c)
+{
+    size_t n = 0;
+
+    if (c->audience)
+        return c->audience;
+    for (size_t i = 0; i < c->now.n_members; i++)
+        n += is_in(&c->now.members[i]);
+    c->audience = audience_new(n);
+    n = 0;
+    for (size_t i = 0; i < c->now.n_members; i++)
+        if (is_in(&c->now.members[i]))
+            c->audience->users[n++] = c->now.members[i].user;
+    return c->audience;
+}
+
+void conv_members_changed(struct shards *s, struct conv *c)
+{
+    audience_unref(c->audience);
+    c->audience = NULL;
+    set_weight(s, c);
+}
+
+void conv_tidy(struct conv *c)
+{
+    struct arena fresh = {0};
+    struct authority copy;
+
+    if (c->is_deep || c->touched < GARBAGE_MIN + 2 * c->now.n_members)
+        return;
+    authority_copy(&c->now, &fresh, &copy);
+    arena_deinit(&c->arena);
+    c->arena = fresh;
+    c->now = copy;
+    c->touched = 0;
+}
+
+bool authority_is_blocked(const struct authority *a)
+{
+    return a->kind == CONV_PAIR && (a->blocked[0] || a->blocked[1]);
+}
+
+const struct member *shard_reader(struct reactor *r, struct conv *c, struct request *q)
+{
+    const struct member *m = c->now.head ? authority_member(&c->now, q->actor.user) : NULL;
+
+    if (!m)
+        reactor_no_conv(r, q);
+    return m;
+}
+
+const struct member *shard_writer(struct reactor *r, struct conv *c, struct request *q)
+{
+    const struct member *m = c->ahead.head ? authority_member(&c->ahead, q->actor.user) : NULL;
+
+    if (!m) {
+        reactor_no_conv(r, q);
+    } else if (!m->is_in) {
+        reactor_fail(r, q, CODE_FORBIDDEN, "not a member any more");
+        m = NULL;
+    }
+    return m;
+}
+
+/* Their life. */
+void shards_create(struct reactor *r, void (*on_tables)(struct directory *), shards_failure_fn *on_failure,
+                   struct shards **out)
+{
+    struct shards *s = mem_new(struct shards);
+    uint64_t bound = reactor_world(r)->limits.convs_cached ? reactor_world(r)->limits.convs_cached : CONVS_STANDARD;
+
+    s->r = r;
+    s->weight_max = bound / reactor_world(r)->reactors + 1;
+    s->on_tables = on_tables;
+    s->on_failure = on_failure;
+    list_init(&s->recent);
+    list_init(&s->appended);
+    *out = s;
+}
+
+void shards_destroy(struct shards *s)
+{
+    if (!s)
+        return;
+    timer_stop(&s->retry);
+    list_each (&s->recent, c, struct conv, used)
+        conv_free(c);
+    map_deinit(&s->convs);
+    map_deinit(&s->cids);
+    mem_free(s);
+}
+
+bool shards_are_idle(const struct shards *s) { return s->held == 0 && s->loading == 0 && list_is_empty(&s->appended); }

@@ -1,0 +1,310 @@
+/* shard_log: from admitted to durable. An entry is admitted when the log has taken it: from then on `ahead` counts on
+ * it. When the log says that it is durable, it is applied to `now` and to the store, answered, and told to the members,
+ * in this order and in the order of the log, so that who is told of an entry finds it.
+ *
+ * The store may refuse for a while (its memtables wait for the disk). Then everything behind waits too, and admission
+ * refuses long before memory is at stake (lsm_is_busy). Any other failure of the store ends the process: the log has
+ * all. */
+#include "services/shard_log.h"
+#include "base/log.h"
+#include "proto/metrics.h"
+#include "services/shard_state.h"
+
+enum { RETRY_STORE_MS = 64, RETRY_AFTER_MS = 200 };
+
+static bool is_entry(const struct appended *a) { return a->rec.kind == RECORD_ENTRY; }
+
+/* More than the head of `ahead` changes by it. */
+static bool changes_rights(const struct record *rec)
+{
+    return rec->kind == RECORD_ENTRY && (rec->entry.kind != ENTRY_MESSAGE || rec->entry.seq == 1);
+}
+
+/* Admission. */
+static void admit(struct conv *c, const struct record *rec)
+{
+    if (changes_rights(rec)) {
+        c->changing++;
+        if (!c->is_deep) {
+            struct authority deep;
+
+            authority_copy(&c->ahead, &c->ahead_arena, &deep);
+            c->ahead = deep;
+            c->is_deep = true;
+        }
+        authority_apply(&c->ahead, rec, &c->ahead_arena);
+        return;
+    }
+    if (rec->kind != RECORD_ENTRY)
+        return;
+    c->ahead.head = rec->entry.seq;
+    c->ahead.ordinal = rec->entry.ordinal;
+    c->ahead.last_ts = rec->entry.ts;
+}
+
+enum err shard_log_append(struct reactor *r, struct appended *a)
+{
+    struct shards *s = reactor_shards(r);
+    struct conv *c = a->conv;
+    struct buf *b = reactor_scratch(r);
+    uint8_t topics = record_is_for_tables(&a->rec) ? TOPIC_TABLES : 0;
+    enum err err;
+
+    if (atomic_load_explicit(&reactor_world(r)->draining, memory_order_relaxed))
+        return ERR_CLOSED;
+    if (s->has_failed || lsm_is_busy(conv_store(r, c)))
+        return ERR_LIMIT;
+    record_encode(&a->rec, b);
+    err = stream_append(reactor_stream(r), (uint8_t)a->rec.kind, c->shard, topics, buf_get(b), &a->pos);
+    if (err != ERR_OK)
+        return err;
+    admit(c, &a->rec);
+    c->in_flight++;
+    list_push(&s->appended, &a->link);
+    return ERR_OK;
+}
+
+void shard_log_refuse(struct reactor *r, struct request *q, enum err err)
+{
+    request_fail(q, CODE_UNAVAILABLE, "%s",
+                 err == ERR_CLOSED ? "the server is going down; reconnect and try again"
+                 : err == ERR_FULL ? "no space on the disk; nothing was written"
+                                   : "the server is busy; try again");
+    q->retry_after_ms = RETRY_AFTER_MS;
+    reactor_end(r, q);
+}
+
+struct entry *shard_entry(struct request *q) { return &work_of(q)->log.rec.entry; }
+
+static int64_t time_of(struct reactor *r, const struct conv *c)
+{
+    int64_t now = env_now_ms(reactor_env(r));
+
+    return now > c->ahead.last_ts ? now : c->ahead.last_ts;
+}
+
+static void entry_committed(struct reactor *r, struct appended *a);
+
+void shard_append(struct reactor *r, struct conv *c, struct request *q)
+{
+    struct shards *s = reactor_shards(r);
+    struct work *w = work_of(q);
+    struct entry *e = &w->log.rec.entry;
+    enum err err;
+
+    w->log.rec.kind = RECORD_ENTRY;
+    w->log.conv = c;
+    w->log.committed = entry_committed;
+    e->conv = c->id;
+    e->seq = c->ahead.head + 1;
+    e->ordinal = c->ahead.ordinal + (e->kind == ENTRY_MESSAGE);
+    e->from = q->actor.user;
+    e->device = q->actor.device;
+    e->ts = time_of(r, c);
+    err = shard_log_append(r, &w->log);
+    if (err != ERR_OK)
+        shard_log_refuse(r, q, err);
+    else
+        map_add(&s->cids, cid_slot(e->cid_hash), w);
+}
+
+void shard_ok_after(struct reactor *r, struct conv *c, struct request *q, uint64_t seq)
+{
+    struct shards *s = reactor_shards(r);
+
+    if (seq <= c->now.head) {
+        reactor_ok(r, q);
+        return;
+    }
+    list_each (&s->appended, a, struct appended, link) {
+        if (a->conv == c && is_entry(a) && a->rec.entry.seq == seq) {
+            list_push(&container_of(a, struct work, log)->after, &work_of(q)->link);
+            return;
+        }
+    }
+    reactor_broken(r, q, "ok_after", ERR_NOT_FOUND);
+}
+
+/* Commit. */
+static void apply_in_memory(struct shards *s, struct appended *a)
+{
+    struct conv *c = a->conv;
+    struct authority ahead = c->ahead;
+
+    authority_apply(&c->now, &a->rec, &c->arena);
+    a->is_applied = true;
+    c->touched += !is_entry(a) || a->rec.entry.kind != ENTRY_MESSAGE || a->rec.entry.n_mentions;
+    if (changes_rights(&a->rec)) {
+        conv_members_changed(s, c);
+        c->changing--;
+    }
+    if (c->is_deep && c->changing)
+        return;
+    arena_deinit(&c->ahead_arena); /* nothing but messages is under way, so `ahead` borrows from `now` again */
+    c->is_deep = false;
+    conv_tidy(c);
+    c->ahead = c->now;
+    c->ahead.head = ahead.head;
+    c->ahead.ordinal = ahead.ordinal;
+    c->ahead.last_ts = ahead.last_ts;
+}
+
+static enum err apply(struct shards *s, struct appended *a)
+{
+    if (!a->is_applied)
+        apply_in_memory(s, a);
+    return convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
+}
+
+/* All stores, those too that the records before `pos` don't concern: they have nothing to miss. */
+static void stores_applied(struct shards *s, uint64_t pos)
+{
+    struct lsm *const *stores;
+    size_t n = reactor_stores(s->r, &stores);
+
+    for (size_t i = 0; i < n; i++)
+        if (stores[i])
+            lsm_applied(stores[i], stream_log_id(reactor_stream(s->r)), pos);
+}
+
+static void process(struct shards *s);
+static void on_retry(struct timer *t) { process(container_of(t, struct shards, retry)); }
+
+static void stand_still(struct shards *s, const struct appended *a, enum err err)
+{
+    stores_applied(s, a->pos);
+    if (err == ERR_LIMIT) {
+        s->retry.fn = on_retry;
+        timer_set(reactor_loop(s->r), &s->retry, RETRY_STORE_MS);
+        return;
+    }
+    s->has_failed = true;
+    log_error("store.failed", "shard=%u err=%s", a->conv->shard, err_name(err));
+    s->on_failure(s->r, err);
+}
+
+static void process(struct shards *s)
+{
+    bool for_tables = false, any = false;
+
+    while (!s->has_failed && !timer_is_set(&s->retry)) {
+        struct appended *a = list_first(&s->appended, struct appended, link);
+        enum err err;
+
+        if (!a || a->pos >= s->committed)
+            break;
+        err = apply(s, a);
+        if (err != ERR_OK) {
+            stand_still(s, a, err);
+            break;
+        }
+        any = true;
+        for_tables |= record_is_for_tables(&a->rec);
+        list_remove(&a->link);
+        a->committed(s->r, a);
+    }
+    if (any && !s->has_failed && !timer_is_set(&s->retry)) {
+        stores_applied(s, s->committed);
+        notify_accounted(reactor_notify(s->r), s->committed);
+    }
+    if (for_tables && s->on_tables)
+        s->on_tables(reactor_world(s->r)->directory);
+}
+
+void shards_committed(struct shards *s, uint64_t end)
+{
+    s->committed = end;
+    process(s);
+}
+
+/* What follows from an entry that is durable and applied. */
+static struct frame *print_event(struct reactor *r, const struct entry *e)
+{
+    struct buf *b = reactor_scratch(r);
+
+    entry_print(e, b);
+    return frame_text(buf_get(b));
+}
+
+/* Who was removed is told so, and by then is in no more. */
+static struct audience *audience_of(struct conv *c, const struct entry *e)
+{
+    struct audience *now = conv_audience(c), *all;
+
+    if (e->kind != ENTRY_MEMBERS || e->change != MEMBERS_REMOVED)
+        return audience_ref(now);
+    all = audience_new(now->n + e->n_members);
+    memcpy(all->users, now->users, now->n * sizeof now->users[0]);
+    for (size_t i = 0; i < e->n_members; i++)
+        all->users[now->n + i] = e->members[i].user;
+    return all;
+}
+
+struct owing {
+    struct notify *n;
+    struct notify_hint *hint;
+    const struct entry *e;
+};
+
+static void on_offline(void *arg, user_id user)
+{
+    const struct owing *o = arg;
+
+    if (user != o->e->from)
+        notify_owe(o->n, o->hint, user, o->e);
+}
+
+static void tell(struct reactor *r, struct conv *c, const struct entry *e)
+{
+    struct owing owing = {reactor_notify(r), &c->hint, e};
+    struct delivery d = {
+        .class = DELIVER_ENTRY,
+        .frame = print_event(r, e),
+        .to = audience_of(c, e),
+        .skip_user = e->from,
+        .skip_device = e->device,
+    };
+
+    bus_emit(reactor_port(r), &d, e->kind == ENTRY_MESSAGE ? on_offline : NULL, &owing);
+    frame_unref(d.frame);
+    audience_unref(d.to);
+}
+
+static void answer_repeats(struct reactor *r, struct work *w)
+{
+    while (!list_is_empty(&w->repeats)) {
+        struct work *again = list_first(&w->repeats, struct work, link);
+
+        list_remove(&again->link);
+        metric_add(reactor_metrics(r), METRIC_DUPLICATES, 1);
+        w->print(&w->log.rec.entry, true, &again->q->out);
+        reactor_ok(r, again->q);
+    }
+    while (!list_is_empty(&w->after)) {
+        struct work *other = list_first(&w->after, struct work, link);
+
+        list_remove(&other->link);
+        reactor_ok(r, other->q);
+    }
+}
+
+static bool is_work(const void *value, const void *key) { return value == key; }
+
+static void entry_committed(struct reactor *r, struct appended *a)
+{
+    struct shards *s = reactor_shards(r);
+    struct work *w = container_of(a, struct work, log);
+    struct conv *c = a->conv;
+    const struct entry *e = &a->rec.entry;
+
+    map_take(&s->cids, cid_slot(e->cid_hash), is_work, w);
+    metric_add(reactor_metrics(r), METRIC_ENTRIES, 1);
+    c->authors[c->next_author++ % AUTHORS_KEPT] = e->from;
+    notify_delivered(reactor_notify(r), &c->hint, e->from, &c->id, e->seq, e->seq); /* who writes has what is before */
+    tell(r, c, e);
+    answer_repeats(r, w);
+    w->print(e, false, &w->q->out);
+    reactor_ok(r, w->q); /* the entry's memory goes with the request */
+    c->in_flight--;
+    conv_settle(r, c);
+}

@@ -1,0 +1,29 @@
+/* shard_log: the log's side of the shards: records on their way to being durable, and what happens when they are.
+ *
+ * Beside entries (shard.h) only receipts come this way. Records of a log are committed in the order they were appended.
+ */
+#pragma once
+#include "services/shard.h"
+
+struct appended {
+    struct link link;
+    uint64_t pos;
+    struct conv *conv;
+    struct record rec;
+    bool is_applied; /* to what is in memory; the store may still have to be asked again */
+    void (*committed)(struct reactor *r, struct appended *a); /* after it was applied; a is its owner's again */
+};
+
+typedef void shards_failure_fn(void *reactor, enum err err);
+void shards_create(struct reactor *r, void (*on_tables)(struct directory *), shards_failure_fn *on_failure,
+                   struct shards **out);
+void shards_destroy(struct shards *s);
+bool shards_are_idle(const struct shards *s);
+/* Everything before `end` of this reactor's log is durable. */
+void shards_committed(struct shards *s, uint64_t end);
+
+/* Appends a->rec, which a->conv may need to admit. CLOSED: draining; LIMIT, FULL: no room; nothing was done then. a is
+ * the log's until `committed`. */
+MUST_CHECK enum err shard_log_append(struct reactor *r, struct appended *a);
+/* Refuses a request whose record could not be appended. */
+void shard_log_refuse(struct reactor *r, struct request *q, enum err err);

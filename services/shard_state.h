@@ -1,0 +1,73 @@
+/* shard_state: what the files of the shards share: shard.c (order and life of a conversation), shard_once.c (repeats),
+ * shard_log.c (append and commit). receipt.c keeps its steps here too. Nobody else includes it. */
+#pragma once
+#include "base/map.h"
+#include "services/notify.h"
+#include "services/shard_log.h"
+
+enum { AUTHORS_KEPT = 16 };
+
+/* A conversation is in memory while it is used or there is room. What must hold:
+ *   - `ahead` is `now` plus everything in flight. While only messages are in flight they differ in head, ordinal and
+ * time alone, and then `ahead` borrows members and texts from `now`; a change of members or settings under way makes it
+ * a deep copy with an arena of its own, until all such are committed.
+ *   - it goes only when idle: nothing waits, nothing is in flight, nobody holds or pins it. */
+struct conv {
+    struct link used; /* in shards.recent, the latest first */
+    struct conv_id id;
+    uint64_t hash;
+    uint16_t shard;
+    bool is_loaded, is_held, is_pumping, is_deep;
+    unsigned pins, in_flight, changing; /* changing: in flight and more than a message */
+    uint64_t weight;
+    struct link waiting; /* struct work: writes in their order, and all else while it loads */
+    struct authority now, ahead;
+    struct arena arena, ahead_arena;
+    size_t touched; /* records applied that may have left garbage in the arena */
+    struct audience *audience;
+    user_id authors[AUTHORS_KEPT];
+    unsigned next_author;
+    struct link steps; /* receipt.c's */
+    struct notify_hint hint;
+};
+
+/* One request at its conversation; in the request's memory, found by q->server. */
+struct work {
+    struct link link; /* conv.waiting, or the repeats of another */
+    struct request *q;
+    struct conv *conv;
+    shard_fn *fn, *admit;
+    shard_print_fn *print;
+    struct link repeats; /* struct work: the same cid again, while this one is under way */
+    struct link after;   /* struct work: shard_ok_after */
+    enum err err;
+    struct appended log;
+};
+
+struct shards {
+    struct reactor *r;
+    struct map convs, cids; /* struct conv by id; struct work in flight by cid hash */
+    struct link recent;
+    uint64_t weight, weight_max;
+    unsigned held, loading;
+    struct link appended; /* struct appended, in log order */
+    uint64_t committed;
+    struct timer retry; /* the store was too busy to take what is committed */
+    void (*on_tables)(struct directory *);
+    shards_failure_fn *on_failure;
+    bool has_failed;
+};
+
+static inline struct work *work_of(struct request *q) { return q->server; }
+
+/* Ends the use that just happened: a conversation that is idle and not there is forgotten, and old ones make room. */
+void conv_settle(struct reactor *r, struct conv *c);
+/* Goes on with a write: at once when it never waited, else by shard_continue. */
+void shard_go_on(struct reactor *r, struct conv *c, struct request *q, shard_fn *fn);
+/* What was committed changed who is in: the audience is made anew when next asked for. */
+void conv_members_changed(struct shards *s, struct conv *c);
+/* Copies the authority to a fresh arena when the old one holds mostly garbage. */
+void conv_tidy(struct conv *c);
+/* The write under way with this cid, or NULL. */
+struct work *shard_in_flight(const struct shards *s, const uint8_t cid_hash[16]);
+static inline uint64_t cid_slot(const uint8_t cid_hash[16]) { return dec_u64(cid_hash); }

@@ -1,0 +1,293 @@
+#include "services/tables.h"
+#include "base/log.h"
+#include "schema/apply.h"
+#include "schema/applied.h"
+#include "services/world.h"
+#include <inttypes.h>
+
+enum { CHECKPOINT_PAGES = 2048 /* 8 MiB */ };
+
+/* What a log's positions are, and what they will be when the transaction ends. */
+struct next {
+    uint64_t applied, owed;
+};
+
+struct tables {
+    struct env *env;
+    struct db *db;
+    struct tables_position *at; /* by no order; a handful: the logs of this start and of those not yet removed */
+    struct next *next;
+    size_t n, cap;
+    struct arena arena;
+    bool is_dirty; /* committed since the last checkpoint */
+};
+
+static size_t find(const struct tables *t, uint64_t log_id)
+{
+    size_t i = 0;
+
+    while (i < t->n && t->at[i].log_id != log_id)
+        i++;
+    return i;
+}
+
+static size_t find_or_add(struct tables *t, uint64_t log_id)
+{
+    size_t i = find(t, log_id);
+
+    if (i < t->n)
+        return i;
+    if (t->n == t->cap) {
+        t->cap = t->cap ? 2 * t->cap : 8;
+        t->at = mem_realloc(t->at, t->cap * sizeof *t->at);
+        t->next = mem_realloc(t->next, t->cap * sizeof *t->next);
+    }
+    t->at[t->n] = (struct tables_position){.log_id = log_id};
+    t->next[t->n] = (struct next){0};
+    return t->n++;
+}
+
+static void load_applied(void *arg, uint64_t log_id, uint64_t pos)
+{
+    struct tables *t = arg;
+    size_t i = find_or_add(t, log_id);
+
+    t->at[i].applied = t->at[i].durable = t->next[i].applied = pos;
+}
+
+static void load_owed(void *arg, uint64_t log_id, uint64_t pos)
+{
+    struct tables *t = arg;
+    size_t i = find_or_add(t, log_id);
+
+    t->at[i].owed = t->at[i].owed_durable = t->next[i].owed = pos;
+}
+
+/* What a process left that ended without a checkpoint is durable only after one of ours. */
+enum err tables_open(struct env *env, const char *path, struct tables **out, char **why)
+{
+    struct tables *t = mem_new(struct tables);
+    struct buf text = {0};
+    enum err err;
+
+    t->env = env;
+    TRY(db_open(path, &t->db));
+    TRY(db_checkpoint(t->db));
+    TRY(applied_each(t->db, load_applied, t));
+    TRY(owed_rows_each_position(t->db, load_owed, t));
+    *out = t;
+    return ERR_OK;
+out:
+    buf_printf(&text, "%s: %s%s%s", path, err_text(err), t->db ? ": " : "", t->db ? db_why(t->db) : "");
+    buf_char(&text, '\0');
+    *why = text.p;
+    tables_close(t);
+    return err;
+}
+
+void tables_close(struct tables *t)
+{
+    if (!t)
+        return;
+    if (t->db && tables_checkpoint(t) != ERR_OK)
+        log_warn("tables_not_checkpointed", "effect=\"the logs are replayed at the next start\"");
+    db_close(t->db);
+    arena_deinit(&t->arena);
+    mem_free(t->at);
+    mem_free(t->next);
+    mem_free(t);
+}
+
+struct db *tables_db(struct tables *t) { return t->db; }
+
+struct tables_position tables_position(const struct tables *t, uint64_t log_id)
+{
+    size_t i = find(t, log_id);
+    return i < t->n ? t->at[i] : (struct tables_position){.log_id = log_id};
+}
+
+const struct tables_position *tables_positions(const struct tables *t, size_t *n)
+{
+    *n = t->n;
+    return t->at;
+}
+
+/* Transactions. */
+enum err tables_begin(struct tables *t) { return db_begin(t->db); }
+
+enum err tables_apply(struct tables *t, const struct log_record *r)
+{
+    struct record record;
+    enum err err;
+
+    TRY(record_decode(r->kind, r->body, &t->arena, &record));
+    if (record_is_for_tables(&record))
+        TRY(apply_record(t->db, &record));
+out:
+    arena_deinit(&t->arena);
+    t->arena = (struct arena){0};
+    if (err != ERR_OK)
+        log_error("tables_apply_failed", "log=%016" PRIx64 " offset=%" PRIu64 " kind=%u err=%s", r->log_id, r->pos,
+                  r->kind, err_name(err));
+    return err;
+}
+
+enum err tables_reached(struct tables *t, uint64_t log_id, uint64_t pos)
+{
+    size_t i = find_or_add(t, log_id);
+    enum err err;
+
+    TRY(applied_put(t->db, log_id, pos));
+    t->next[i].applied = pos;
+out:
+    return err;
+}
+
+enum err tables_owe(struct tables *t, const struct owed_row *o)
+{
+    return o->clear ? owed_rows_clear(t->db, o->user, &o->conv, o->last_seq) : owed_rows_add(t->db, o);
+}
+
+enum err tables_owed_reached(struct tables *t, uint64_t log_id, uint64_t pos)
+{
+    size_t i = find_or_add(t, log_id);
+    enum err err;
+
+    TRY(owed_rows_reached(t->db, log_id, pos));
+    t->next[i].owed = pos;
+out:
+    return err;
+}
+
+void tables_abandon(struct tables *t)
+{
+    db_rollback(t->db);
+    for (size_t i = 0; i < t->n; i++)
+        t->next[i] = (struct next){t->at[i].applied, t->at[i].owed};
+}
+
+enum err tables_end(struct tables *t)
+{
+    enum err err = db_commit(t->db);
+
+    if (err != ERR_OK) {
+        tables_abandon(t);
+        return err;
+    }
+    t->is_dirty = true;
+    for (size_t i = 0; i < t->n; i++) {
+        t->at[i].applied = t->next[i].applied;
+        t->at[i].owed = t->next[i].owed;
+    }
+    return ERR_OK;
+}
+
+enum err tables_checkpoint(struct tables *t)
+{
+    enum err err;
+
+    if (!t->is_dirty)
+        return ERR_OK;
+    TRY(db_checkpoint(t->db));
+    t->is_dirty = false;
+    for (size_t i = 0; i < t->n; i++) {
+        t->at[i].durable = t->at[i].applied;
+        t->at[i].owed_durable = t->at[i].owed;
+    }
+out:
+    return err;
+}
+
+bool tables_checkpoint_is_due(const struct tables *t) { return db_wal_pages(t->db) >= CHECKPOINT_PAGES; }
+
+/* Recovery. The transactions are bounded, so that a long log does not make a write-ahead file as long. */
+enum { REPLAY_BATCH = 20000 };
+
+struct replay {
+    struct tables *t;
+    uint64_t log_id, failed_at, n;
+};
+
+static enum err replay_one(void *arg, const struct log_record *r)
+{
+    struct replay *p = arg;
+    enum err err;
+
+    p->failed_at = r->pos;
+    TRY(tables_apply(p->t, r));
+    if (++p->n % REPLAY_BATCH)
+        return ERR_OK;
+    TRY(tables_reached(p->t, p->log_id, r->next));
+    TRY(tables_end(p->t));
+    TRY(tables_checkpoint(p->t));
+    TRY(tables_begin(p->t));
+    p->failed_at = r->next;
+out:
+    return err;
+}
+
+enum err tables_replay(struct tables *t, const char *log_dir, uint64_t log_id, uint64_t end, char **why)
+{
+    uint64_t from = tables_position(t, log_id).applied;
+    struct replay p = {t, log_id, from, 0};
+    struct buf text = {0};
+    enum err err;
+
+    if (from >= end)
+        return ERR_OK;
+    TRY(tables_begin(t));
+    TRY(seglog_replay(t->env, log_dir, log_id, from, TOPIC_TABLES, replay_one, &p));
+    TRY(tables_reached(t, log_id, end));
+    TRY(tables_end(t));
+    if (p.n)
+        log_info("tables_replayed", "log=%016" PRIx64 " from=%" PRIu64 " to=%" PRIu64 " records=%" PRIu64, log_id, from,
+                 end, p.n);
+    return ERR_OK;
+out:
+    tables_abandon(t);
+    buf_printf(&text, "log %016" PRIx64 " at offset %" PRIu64 " cannot be applied to the tables: %s", log_id,
+               p.failed_at, err_text(err));
+    buf_char(&text, '\0');
+    *why = text.p;
+    return err;
+}
+
+static bool is_among(uint64_t log_id, const uint64_t *log_ids, size_t n)
+{
+    while (n > 0 && log_ids[n - 1] != log_id)
+        n--;
+    return n > 0;
+}
+
+static enum err forget(struct tables *t, size_t i)
+{
+    enum err err;
+
+    TRY(applied_forget(t->db, t->at[i].log_id));
+    TRY(owed_rows_forget(t->db, t->at[i].log_id));
+out:
+    return err;
+}
+
+enum err tables_keep(struct tables *t, const uint64_t *log_ids, size_t n)
+{
+    size_t kept = 0;
+    enum err err;
+
+    TRY(tables_begin(t));
+    for (size_t i = 0; i < t->n; i++) {
+        if (!is_among(t->at[i].log_id, log_ids, n))
+            TRY(forget(t, i));
+    }
+    TRY(tables_end(t));
+    for (size_t i = 0; i < t->n; i++) {
+        if (is_among(t->at[i].log_id, log_ids, n)) {
+            t->at[kept] = t->at[i];
+            t->next[kept++] = t->next[i];
+        }
+    }
+    t->n = kept;
+out:
+    db_rollback(t->db);
+    return err;
+}

@@ -1,0 +1,53 @@
+/* tables: SQLite as a view of the logs: which record is in it, and how far each log was applied.
+ *
+ * The one writer of DIR/tables.db. Records are applied in transactions, each with the positions reached, so a record is
+ * in the tables if and only if its log's *applied* position is behind it; a crash loses transactions whole, and replay
+ * brings them back. A position is *durable* after a checkpoint that synced it: only that permits trimming.
+ *
+ * Thread: one at a time (recovery's, then the directory's). Memory: what is passed is borrowed for the call. */
+#pragma once
+#include "queue/seglog.h"
+#include "schema/owed_rows.h"
+
+struct tables;
+
+/* Opens or makes the file and brings its schema up to date. What is in the tables then is durable, so applied and
+ * durable positions are equal. UNSUPPORTED: made by a later program; CORRUPT, IO, FULL, LOCKED. *why (mem_free) says it
+ * in words. */
+MUST_CHECK enum err tables_open(struct env *env, const char *path, struct tables **out, char **why);
+void tables_close(struct tables *t); /* with a last checkpoint */
+struct db *tables_db(struct tables *t);
+
+/* Positions of a log; all 0 for a log they never heard of. */
+struct tables_position {
+    uint64_t log_id;
+    uint64_t applied, durable;
+    uint64_t owed, owed_durable; /* the same of the table of what is owed */
+};
+struct tables_position tables_position(const struct tables *t, uint64_t log_id);
+/* All of them: *n of them, good until the next call that takes a non-const tables. */
+const struct tables_position *tables_positions(const struct tables *t, size_t *n);
+
+/* Recovery: applies what an old log holds past its applied position. The log was made sound by seglog_recover before,
+ * which said its `end`. On failure *why (mem_free) names log and offset. Checkpoint before such a log is removed. */
+MUST_CHECK enum err tables_replay(struct tables *t, const char *log_dir, uint64_t log_id, uint64_t end, char **why);
+/* Forgets the positions of all logs but these: of those that were removed. */
+MUST_CHECK enum err tables_keep(struct tables *t, const uint64_t *log_ids, size_t n);
+
+/* One transaction: begin, any number of applies, reached (moves a log's position), then end or abandon. After an error
+ * of apply, abandon and look at it: FULL heals when there is space, anything else is damage and was logged with log and
+ * offset. */
+MUST_CHECK enum err tables_begin(struct tables *t);
+MUST_CHECK enum err tables_apply(struct tables *t, const struct log_record *r);
+MUST_CHECK enum err tables_reached(struct tables *t, uint64_t log_id, uint64_t pos);
+/* Adds to what is owed, or clears it. */
+MUST_CHECK enum err tables_owe(struct tables *t, const struct owed_row *o);
+MUST_CHECK enum err tables_owed_reached(struct tables *t, uint64_t log_id, uint64_t pos);
+MUST_CHECK enum err tables_end(struct tables *t);
+void tables_abandon(struct tables *t);
+
+/* Makes everything applied durable: syncs the write-ahead file and the database. AGAIN: a reader was in the way; the
+ * durable positions stay what they were. No-op when nothing was written since the last. */
+MUST_CHECK enum err tables_checkpoint(struct tables *t);
+/* True when so much was written since the last checkpoint that one is due now. */
+bool tables_checkpoint_is_due(const struct tables *t);

@@ -1,0 +1,172 @@
+#include "services/trim.h"
+#include "base/log.h"
+#include "proto/metrics.h"
+#include "services/views.h"
+
+struct trim {
+    struct reactor *r;
+    const char *log_dir;
+    struct pool *pool;
+    struct views *views;
+    struct timer timer;
+    struct job remove;
+    bool stores_have_old, has_forgotten, is_removing;
+};
+
+/* A store with nothing in memory has everything that it was given, whatever its manifest says: the last records that it
+ * was passed did not concern it. */
+static uint64_t durable(const struct lsm *l, uint64_t log_id)
+{
+    return lsm_is_clean(l) ? lsm_position(l, log_id) : lsm_durable(l, log_id);
+}
+
+static void flush(struct lsm *l)
+{
+    enum err err = lsm_is_clean(l) ? ERR_OK : lsm_flush(l);
+
+    if (err != ERR_OK && err != ERR_AGAIN)
+        log_warn("trim.flush", "err=%s", err_name(err)); /* the store itself reports what is final */
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static uint64_t stores_durable(struct trim *t, uint64_t log_id, uint64_t end)
+{
+    struct lsm *const *stores;
+    size_t n = reactor_stores(t->r, &stores);
+    uint64_t pos = end;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t has = stores[i] ? durable(stores[i], log_id) : end;
+
+        if (has + FLUSH_BEHIND_BYTES < end)
+            flush(stores[i]);
+        pos = smaller(pos, has);
+    }
+    return pos;
+}
+
+static void trim_log(struct trim *t)
+{
+    struct stream *s = reactor_stream(t->r);
+    uint64_t end = stream_committed(s), pos = stores_durable(t, stream_log_id(s), end), tables = 0, owed = 0;
+
+    views_durable(t->views, stream_log_id(s), &tables, &owed);
+    pos = smaller(pos, tables);
+    pos = smaller(pos, owed + OWED_BEHIND_BYTES < end ? end - OWED_BEHIND_BYTES : owed);
+    if (pos > stream_trimmed(s))
+        stream_trim(s, pos);
+    metric_put(reactor_metrics(t->r), METRIC_LOG_LAG, (int64_t)(end - smaller(end, pos)));
+}
+
+static bool store_has_old(struct lsm *l, const struct views_log *logs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!logs[i].is_directory && durable(l, logs[i].log_id) < logs[i].end)
+            return false;
+    }
+    return true;
+}
+
+static void look_at_old(struct trim *t)
+{
+    const struct views_log *logs;
+    size_t n_logs = views_old(t->views, &logs);
+    struct lsm *const *stores;
+    size_t n = reactor_stores(t->r, &stores);
+    bool all = true;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!stores[i] || store_has_old(stores[i], logs, n_logs))
+            continue;
+        flush(stores[i]);
+        all = false;
+    }
+    if (all) {
+        t->stores_have_old = true;
+        views_stores_durable(t->views);
+    }
+}
+
+static void remove_old(struct job *j)
+{
+    struct trim *t = container_of(j, struct trim, remove);
+    const struct views_log *logs;
+    size_t n = views_old(t->views, &logs);
+
+    for (size_t i = 0; i < n; i++) {
+        enum err err = seglog_remove(reactor_env(t->r), t->log_dir, logs[i].log_id);
+
+        if (err != ERR_OK && err != ERR_NOT_FOUND)
+            log_warn("log.not_removed", "log=%llx err=%s", (unsigned long long)logs[i].log_id, err_name(err));
+    }
+}
+
+static void on_removed(struct job *j)
+{
+    struct trim *t = container_of(j, struct trim, remove);
+    const struct views_log *logs;
+
+    log_info("log.old_removed", "logs=%zu", views_old(t->views, &logs));
+    views_old_removed(t->views);
+    t->is_removing = false;
+}
+
+static void start_removing(struct trim *t)
+{
+    t->remove = (struct job){.home = loop_mailbox(reactor_loop(t->r)), .run = remove_old, .done = on_removed};
+    t->is_removing = pool_submit(t->pool, &t->remove) == ERR_OK; /* a full pool: next time */
+}
+
+static void forget_old(struct trim *t)
+{
+    const struct views_log *logs;
+    size_t n_logs = views_old(t->views, &logs);
+    struct lsm *const *stores;
+    size_t n = reactor_stores(t->r, &stores);
+
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; stores[i] && j < n_logs; j++)
+            lsm_forget_log(stores[i], logs[j].log_id);
+    t->has_forgotten = true;
+}
+
+void trim_now(struct trim *t)
+{
+    trim_log(t);
+    if (!t->stores_have_old)
+        look_at_old(t);
+    if (port_index(reactor_port(t->r)) == 0 && !t->is_removing && views_old_are_done(t->views))
+        start_removing(t);
+    if (!t->has_forgotten && views_old_are_removed(t->views))
+        forget_old(t);
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct trim *t = container_of(timer, struct trim, timer);
+
+    trim_now(t);
+    timer_set(reactor_loop(t->r), &t->timer, TRIM_EVERY_MS);
+}
+
+void trim_create(struct reactor *r, const char *log_dir, struct pool *pool, struct views *v, struct trim **out)
+{
+    struct trim *t = mem_new(struct trim);
+
+    t->r = r;
+    t->log_dir = log_dir;
+    t->pool = pool;
+    t->views = v;
+    t->timer.fn = on_timer;
+    timer_set(reactor_loop(r), &t->timer, TRIM_EVERY_MS);
+    *out = t;
+}
+
+void trim_destroy(struct trim *t)
+{
+    if (!t)
+        return;
+    timer_stop(&t->timer);
+    mem_free(t);
+}

@@ -1,0 +1,16 @@
+/* trim: gives back the space of what every view has.
+ *
+ * Every TRIM_EVERY_MS a reactor compares how durable its stores, the tables and what is owed are, and trims its log
+ * behind the slowest. A store that holds back more than FLUSH_BEHIND_BYTES is flushed, so that a restart has little to
+ * replay. What is owed holds the log back by at most OWED_BEHIND_BYTES. The first reactor removes the logs of earlier
+ * starts. Thread: the reactor's. */
+#pragma once
+#include "services/reactor.h"
+
+enum { TRIM_EVERY_MS = 2000, FLUSH_BEHIND_BYTES = 64 << 20, OWED_BEHIND_BYTES = 1 << 30 };
+
+struct trim;
+void trim_create(struct reactor *r, const char *log_dir, struct pool *pool, struct views *v, struct trim **out);
+void trim_destroy(struct trim *t); /* waits for nothing: the pool was ended before */
+/* What the timer does. */
+void trim_now(struct trim *t);

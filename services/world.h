@@ -1,0 +1,37 @@
+/* world: what the services of one process share. Made by cmd before the threads run; constant afterwards, but for the
+ * atomics.
+ *
+ * Ports of the bus: 0..reactors-1 are the reactors (gateway, and the shards they own), then the directory (the one
+ * writer of accounts and of SQLite), then the lookup (a reader of SQLite). */
+#pragma once
+#include "queue/bus.h"
+#include "queue/stream.h"
+#include "storage/placement.h"
+#include <stdatomic.h>
+
+enum { TOPIC_TABLES = 1 }; /* records that SQLite's tables are made from */
+
+struct directory;
+struct account_gate;
+
+struct world_limits {
+    uint64_t group_members; /* 1,024 by default */
+    uint64_t convs_cached;  /* conversations in memory, over all reactors */
+};
+struct world {
+    struct env *env;
+    struct data_dir *data;
+    struct bus *bus;
+    struct metrics *metrics;
+    unsigned reactors;
+    uint16_t owner_of[SHARD_COUNT]; /* shard → reactor */
+    struct world_limits limits;
+    struct stream *streams[BUS_PORTS_MAX]; /* by port: each reactor's log, and the directory's */
+    struct directory *directory;           /* set by directory_create */
+    struct account_gate *gate;             /* passwords, of all reactors */
+    _Atomic uint64_t revocations; /* counted up between a token's death and its announcement: see proto/auth.h */
+    _Atomic bool draining;
+};
+static inline unsigned world_directory(const struct world *w) { return w->reactors; }
+static inline unsigned world_lookup(const struct world *w) { return w->reactors + 1; }
+static inline unsigned world_ports(const struct world *w) { return w->reactors + 2; }

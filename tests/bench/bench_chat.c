@@ -1,0 +1,151 @@
+/* bench_chat: what a message costs the services, the log and the store, without sockets.
+ *
+ *   bench_chat [messages] [members] [window] [conversations]
+ *
+ * One reactor. Each conversation has `window` sends under way; members are online, and a delivery is a call that
+ * counts. CPU of the whole process is reported per entry and per delivery: requests, admission, log with fsync, store
+ * with its flushes and merges, printing, fan-out. */
+#include "services/reactor_state.h"
+#include "tests/unit/services/group_fixture.h"
+#include <sys/resource.h>
+#include <time.h>
+
+static struct bench {
+    struct world_test *w;
+    struct reactor *r;
+    uint64_t total, members, window, convs;
+    uint64_t sent, answered, delivered, failed;
+    struct conv_id *ids;
+    sem_t done;
+} b;
+
+static const char CONTENT[] =
+    "{\"type\":\"text\",\"text\":\"The quick brown fox jumps over the lazy dog, and the dog, being "
+    "lazy, lets it pass; a message like most of the messages that people send.\"}";
+
+static user_id user_of(uint64_t conv, uint64_t member) { return 100 + conv * b.members + member; }
+
+static void send_one(uint64_t conv);
+
+static void on_sent(struct request *q)
+{
+    uint64_t conv = (uint64_t)(uintptr_t)q->asker;
+
+    b.failed += q->code != CODE_OK;
+    request_free(q);
+    if (++b.answered == b.total)
+        sem_post(&b.done);
+    else if (b.sent < b.total)
+        send_one(conv);
+}
+
+static void send_one(uint64_t conv)
+{
+    struct request *q = request_new(on_sent, (void *)(uintptr_t)conv);
+    uint64_t n = b.sent++;
+    struct args_message_send *a;
+    char cid[32];
+    int len = snprintf(cid, sizeof cid, "c-%016llx-%llu", (unsigned long long)hash_u64(n), (unsigned long long)n);
+
+    q->op = OP_message_send;
+    q->args = arena_alloc(&q->arena, sizeof *q->args);
+    a = &q->args->message_send;
+    q->actor.user = user_of(conv, n % b.members);
+    q->actor.device = q->actor.user;
+    if (b.members == 2) {
+        a->user = user_of(conv, (n + 1) % 2);
+        a->has_user = true;
+    } else {
+        a->conv = b.ids[conv];
+        a->has_conv = true;
+    }
+    a->cid = arena_dup(&q->arena, str_of(cid, (size_t)len));
+    a->content = arena_dup(&q->arena, STR(CONTENT));
+    bus_request(reactor_port(b.r), 0, q);
+}
+
+static void count_delivery(void *ctx, const struct delivery *d)
+{
+    (void)ctx;
+    for (uint32_t i = 0; d->to && i < d->to->n; i++)
+        b.delivered += d->to->users[i] != d->skip_user;
+}
+
+static void start(void *arg)
+{
+    (void)arg;
+    bus_sink(reactor_port(b.r), count_delivery, NULL);
+    for (uint64_t c = 0; c < b.convs; c++)
+        for (uint64_t m = 0; m < b.members; m++)
+            bus_join(reactor_port(b.r), user_of(c, m));
+    for (uint64_t c = 0; c < b.convs; c++)
+        for (uint64_t i = 0; i < b.window && b.sent < b.total; i++)
+            send_one(c);
+}
+
+static void thread_cpu(void *arg)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    *(double *)arg = (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static double process_cpu(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+static uint64_t number(int argc, char **argv, int i, uint64_t otherwise)
+{
+    return argc > i ? strtoull(argv[i], NULL, 10) : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    double cpu[2], reactor[2], seconds;
+    uint64_t started;
+
+    b.total = number(argc, argv, 1, 1000000);
+    b.members = number(argc, argv, 2, 2);
+    b.window = number(argc, argv, 3, 8);
+    b.convs = number(argc, argv, 4, 500);
+    b.ids = mem_new_array(struct conv_id, b.convs);
+    b.w = world_new(1);
+    b.w->memtable_bytes = 16 << 20;
+    b.w->segment_bytes = 64 << 20;
+    b.w->ops[OP_group_create] = fixture_op_create;
+    b.w->any_user = true;
+    world_open(b.w);
+    b.r = b.w->r[0];
+    sem_init(&b.done, 0, 0);
+    for (uint64_t c = 0; b.members > 2 && c < b.convs; c++) {
+        char cid[32];
+
+        snprintf(cid, sizeof cid, "g%llu", (unsigned long long)c);
+        group_new(b.w, user_of(c, 0), cid, user_of(c, 1), (unsigned)b.members - 1, false);
+        group_conv(&b.w->data.keys, user_of(c, 0), str_c(cid), &b.ids[c]);
+    }
+    on_reactor(b.w, 0, thread_cpu, &reactor[0]);
+    cpu[0] = process_cpu();
+    started = env_mono_us(b.w->world.env);
+    on_reactor(b.w, 0, start, NULL);
+    sem_wait(&b.done);
+    seconds = (double)(env_mono_us(b.w->world.env) - started) / 1e6;
+    cpu[1] = process_cpu();
+    on_reactor(b.w, 0, thread_cpu, &reactor[1]);
+    printf(
+        "%llu entries, %llu members, window %llu, %llu conversations: %.0f entries/s, CPU %.2f us an entry (reactor's "
+        "thread %.2f), %.3f us a delivery, failed %llu\n",
+        (unsigned long long)b.total, (unsigned long long)b.members, (unsigned long long)b.window,
+        (unsigned long long)b.convs, (double)b.total / seconds, (cpu[1] - cpu[0]) / (double)b.total,
+        (reactor[1] - reactor[0]) / (double)b.total, (cpu[1] - cpu[0]) / (double)b.delivered,
+        (unsigned long long)b.failed);
+    world_end(b.w);
+    sem_destroy(&b.done);
+    mem_free(b.ids);
+    return b.failed != 0;
+}

@@ -1,0 +1,24 @@
+/* assembly: one text message out of the pieces in which libwebsockets hands it over, with a cap.
+ *
+ * libwebsockets gives what its read happened to hold. A message that comes in one piece is not copied; one in several
+ * is collected in a buffer that grows with what has arrived, never with what was announced. An announced length beyond
+ * the cap ends it at once. Thread: one. A zeroed assembly is empty and valid. */
+#pragma once
+#include "base/buf.h"
+
+enum { MESSAGE_MAX = 128 * 1024 };
+enum assembly_state { ASSEMBLY_MORE, ASSEMBLY_WHOLE, ASSEMBLY_TOO_LARGE };
+
+struct assembly {
+    struct buf got;
+};
+
+/* A piece; `left` more bytes of its frame are announced; `last`: it ends the message. On WHOLE, *message is borrowed
+ * from the piece or from the assembly until assembly_reset, which the caller then owes. */
+enum assembly_state assembly_add(struct assembly *a, struct str piece, uint64_t left, bool last, struct str *message);
+void assembly_reset(struct assembly *a);
+
+/* libwebsockets accepts unmasked frames from a client and does not tell. What it does keep is the frame's header in its
+ * read buffer, right before the payload, if both came with one read: `before` says how many bytes there belong to that
+ * buffer. True only when the frame is surely unmasked; `total` is the length of the frame's payload. */
+bool assembly_is_unmasked(const void *payload, size_t before, uint64_t total);

@@ -1,0 +1,75 @@
+/* inside: what the files of the gateway share: the gateway itself and the two kinds of connection it has.
+ *
+ * libwebsockets keeps one pointer of ours for each connection; `kind` tells what it points to. */
+#pragma once
+#include "base/env.h"
+#include "gateway/gateway.h"
+#include "gateway/limit.h"
+#include "gateway/registry.h"
+#include "base/hash.h"
+
+struct lws;
+struct lws_context;
+struct lws_vhost;
+struct listener;
+
+enum conn_kind { CONN_SESSION, CONN_HTTP };
+struct conn {
+    enum conn_kind kind;
+};
+
+enum {
+    RX_BUFFER = 1024,           /* read at once from a WebSocket; held for every connection */
+    SERVICE_BUFFER = 16 * 1024, /* one a reactor: HTTP bodies, handshakes */
+    SCRATCH = 64 * 1024,        /* one a reactor: small frames gathered for one write */
+    AUTH_DEADLINE_MS = 10 * 1000,
+    HTTP_DEADLINE_MS = 10 * 1000, /* for a body to arrive whole */
+    LINGER_MS = 2000,             /* for the peer to read what was said last */
+};
+
+struct gateway {
+    struct gateway_conf conf;
+    struct lws_context *lws;
+    struct lws_vhost *vhost;
+    struct listener *listener;
+    struct turn_hook flush;
+    struct msg another_turn; /* posted when a session got something to write: it may be after this turn's flush */
+    bool turn_posted;
+    struct link sessions; /* those who have not heard of a loss first */
+    struct link dirty;    /* something to write, or to be closed */
+    struct link https;    /* HTTP requests under way */
+    struct registry registry;
+    struct limiter limiter;
+    struct hash_key limit_key;
+    struct frame *resync, *ping;
+    uint32_t losses; /* counted up when the bus lost entries: see session_lost */
+    struct timer sweep;
+    char *scratch;
+    const uint8_t *read_buffer; /* libwebsockets', once known */
+    uint64_t last_born;
+    bool draining, insisted;
+    struct timer drain;
+    void (*drained)(void *);
+    void *drained_arg;
+};
+
+static inline void count(struct gateway *g, enum metric_id id, int64_t n) { metric_add(g->conf.counters, id, n); }
+static inline bool gateway_is_ready(const struct gateway *g) { return atomic_load(g->conf.ready) && !g->draining; }
+
+/* The address that a connection's limits go by: a whole IPv4 address or the /64 of an IPv6 one. False when it is gone.
+ */
+struct peer {
+    uint8_t b[8];
+    bool loopback;
+};
+bool peer_of(int fd, struct peer *out);
+
+/* Rate limits, none when they are off: 0 or the milliseconds to wait. */
+enum limit_what { LIMIT_CONNECT = RATE_COUNT, LIMIT_NAME, LIMIT_COUNT };
+int64_t gateway_limit(struct gateway *g, unsigned what, const void *who, size_t len);
+int64_t gateway_limit_name(struct gateway *g, struct str username);
+void gateway_print_rates(const struct gateway *g, struct buf *b); /* the member "rates" of the limits, if any */
+/* Hands a request that nobody here answers to the services. */
+void gateway_ask(struct gateway *g, struct request *r);
+/* Called by whoever ended: a drain may be over. */
+void gateway_one_gone(struct gateway *g);

@@ -1,0 +1,47 @@
+/* outq: what waits to be written to one connection, in order, with a bound for what may be dropped.
+ *
+ * Three kinds: replies, which are never dropped (who asks for too many is no longer read); entries, which are dropped
+ * all together when too many wait, and the client is told to sync; ephemerals, of which a later one with the same slot
+ * takes the place of an earlier one, and which are the first to go.
+ * Everything queued is a run of complete WebSocket frames, so a write may end behind any item.
+ * Thread: the connection's. Memory: shared frames are held by reference, replies are owned; an empty queue has no heap.
+ * A zeroed outq is empty and valid. */
+#pragma once
+#include "proto/frame.h"
+
+enum { OUTQ_ENTRIES_MAX = 4096, OUTQ_BYTES_MAX = 1 << 20, OUTQ_EPHEMERALS_MAX = 128 };
+
+struct out_item {
+    union {
+        char *own;
+        struct frame *shared;
+    };
+    uint64_t slot;
+    uint32_t len;
+    uint8_t kind;
+    bool is_shared;
+};
+struct outq {
+    struct out_item *ring;
+    uint32_t cap, head, n; /* cap is a power of two */
+    uint32_t entries, ephemerals;
+    size_t reply_bytes, entry_bytes;
+};
+/* Bytes to write now: `items` of the queue, from the front. */
+struct out_batch {
+    const char *p;
+    size_t len;
+    unsigned items;
+};
+
+void outq_deinit(struct outq *q);
+static inline bool outq_is_empty(const struct outq *q) { return q->n == 0; }
+void outq_reply(struct outq *q, char *bytes, size_t len); /* takes the bytes (mem_realloc'ed) */
+void outq_notice(struct outq *q, struct frame *f);        /* a shared frame that is never dropped */
+/* LIMIT when no entry may be added any more: the caller drops the events and tells the client. */
+MUST_CHECK enum err outq_entry(struct outq *q, struct frame *f);
+void outq_ephemeral(struct outq *q, struct frame *f, uint64_t slot);
+void outq_drop_events(struct outq *q); /* entries and ephemerals; replies and notices stay */
+/* The next bytes: several small items copied to `scratch`, or one item where it lies. False when empty. */
+bool outq_peek(const struct outq *q, char *scratch, size_t room, struct out_batch *out);
+void outq_pop(struct outq *q, unsigned items);

@@ -1,0 +1,79 @@
+/* What the limits are, and whom they count. */
+#include "base/hash.h"
+#include "gateway/inside.h"
+#include "proto/jsonw.h"
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+static const struct limit_rate rates[LIMIT_COUNT] = {
+    [RATE_LOGIN] = {60, 30},   /* by address: sign-up and login */
+    [RATE_READ] = {3000, 600}, /* these by user */
+    [RATE_WRITE] = {600, 120},     [RATE_SEND] = {1800, 300},
+    [RATE_RECEIPT] = {6000, 1200}, [LIMIT_CONNECT] = {6000, 2000}, /* by address */
+    [LIMIT_NAME] = {10, 10},                                       /* login to one username */
+};
+
+bool peer_of(int fd, struct peer *out)
+{
+    struct sockaddr_storage a = {0};
+    socklen_t len = sizeof a;
+    const struct sockaddr_in6 *six = (const void *)&a;
+    const struct sockaddr_in *four = (const void *)&a;
+
+    *out = (struct peer){0};
+    if (getpeername(fd, (struct sockaddr *)&a, &len) != 0)
+        return false;
+    if (a.ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+        memcpy(out->b, six->sin6_addr.s6_addr, 8);
+        out->loopback = IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
+    } else if (a.ss_family == AF_INET6) {
+        memcpy(out->b, six->sin6_addr.s6_addr + 12, 4);
+        out->loopback = out->b[0] == 127;
+    } else {
+        memcpy(out->b, &four->sin_addr, 4);
+        out->loopback = out->b[0] == 127;
+    }
+    return true;
+}
+
+int64_t gateway_limit(struct gateway *g, unsigned what, const void *who, size_t len)
+{
+    int64_t wait;
+
+    if (!g->conf.rate_limit)
+        return 0;
+    wait = limiter_take(&g->limiter, hash_keyed64(&g->limit_key, who, len) * LIMIT_COUNT + what, rates[what],
+                        env_mono_us(g->conf.env));
+    if (wait)
+        count(g, METRIC_RATE_LIMITED, 1);
+    return wait;
+}
+
+int64_t gateway_limit_name(struct gateway *g, struct str username)
+{
+    char folded[64];
+    size_t n = username.len < sizeof folded ? username.len : sizeof folded;
+
+    for (size_t i = 0; i < n; i++)
+        folded[i] = (char)(username.p[i] >= 'A' && username.p[i] <= 'Z' ? username.p[i] | 32 : username.p[i]);
+    return gateway_limit(g, LIMIT_NAME, folded, n);
+}
+
+void gateway_print_rates(const struct gateway *g, struct buf *b)
+{
+    static const char *const names[] = {
+        [RATE_READ] = "read", [RATE_WRITE] = "write", [RATE_SEND] = "send", [RATE_RECEIPT] = "receipt"};
+
+    if (!g->conf.rate_limit)
+        return;
+    jsonw_key(b, "rates");
+    jsonw_open(b, '{');
+    for (unsigned i = RATE_READ; i < RATE_COUNT; i++) {
+        jsonw_key(b, names[i]);
+        jsonw_open(b, '{');
+        jsonw_key_int(b, "per_minute", rates[i].per_minute);
+        jsonw_key_int(b, "burst", rates[i].burst);
+        jsonw_close(b, '}');
+    }
+    jsonw_close(b, '}');
+}

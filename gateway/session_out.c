@@ -1,0 +1,146 @@
+#include "gateway/session.h"
+#include <libwebsockets.h>
+#include <sys/socket.h>
+
+static void stay_awake(struct gateway *g)
+{
+    if (!g->turn_posted) {
+        g->turn_posted = true;
+        mailbox_post(loop_mailbox(g->conf.loop), &g->another_turn);
+    }
+}
+
+void session_touch(struct session *s)
+{
+    if (!s->wsi || link_is_in(&s->dirty))
+        return;
+    stay_awake(s->g);
+    list_push(&s->g->dirty, &s->dirty);
+}
+
+/* False when no more can be written now. */
+static bool write_batch(struct session *s, const struct out_batch *b)
+{
+    struct gateway *g = s->g;
+    int n = lws_write(s->wsi, (unsigned char *)(uintptr_t)b->p, b->len, LWS_WRITE_RAW); /* raw: it only reads them */
+
+    count(g, METRIC_WRITES, 1);
+    count(g, METRIC_FRAMES_OUT, b->items);
+    count(g, METRIC_BYTES_OUT, (int64_t)b->len);
+    if (n < 0) {
+        session_kill(s);
+        return false;
+    }
+    if (lws_partial_buffered(s->wsi)) {
+        s->blocked = true;
+        s->in_lws = (uint32_t)b->len;
+    }
+    return !s->blocked;
+}
+
+static void write_all(struct session *s)
+{
+    struct out_batch b;
+    bool more = true;
+
+    while (more && outq_peek(&s->out, s->g->scratch, SCRATCH, &b)) {
+        more = write_batch(s, &b);
+        outq_pop(&s->out, b.items);
+    }
+}
+
+/* Everything is said: the peer reads the end of the stream, and libwebsockets the peer's. */
+static void finish(struct session *s)
+{
+    if (s->finished || s->blocked || !outq_is_empty(&s->out))
+        return;
+    s->finished = true;
+    shutdown(lws_get_socket_fd(s->wsi), SHUT_WR);
+}
+
+void session_flush(struct session *s)
+{
+    if (s->state == SESSION_DEAD) {
+        /* Not from inside a callback of libwebsockets, so it may be freed here: session_gone is called. */
+        struct gateway *g = s->g;
+
+        lws_set_timeout(s->wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_SYNC);
+        lws_cancel_service(
+            g->lws); /* what it could not send it gives 5 s, on a timer that only a turn of its own sets */
+        return;
+    }
+    if (s->state == SESSION_HELD || s->state == SESSION_CHECKING)
+        return; /* whoever decides touches it again */
+    if (!s->blocked)
+        write_all(s);
+    if (s->state == SESSION_CLOSING) {
+        finish(s);
+    } else {
+        session_start_waiting(s);
+        session_pace(s);
+    }
+}
+
+void session_writable(struct session *s)
+{
+    if (lws_partial_buffered(s->wsi))
+        return;
+    s->blocked = false;
+    s->in_lws = 0;
+    s->heard_ms = loop_now_ms(s->g->conf.loop);
+    s->pinged = false;
+    session_touch(s);
+}
+
+/* Reading stops at a bound and goes on at half of it, so that it does not flutter. */
+void session_pace(struct session *s)
+{
+    size_t unsent = s->out.reply_bytes + s->in_lws, part = s->stopped ? 2 : 1;
+    bool checking = s->state == SESSION_HELD || s->state == SESSION_CHECKING;
+    bool leaving = s->g->draining && session_is_open(s);
+    bool stop = checking || leaving || unsent >= UNSENT_MAX / part || s->pending >= PENDING_MAX / part;
+
+    if (s->state == SESSION_CLOSING)
+        stop = false; /* what comes is thrown away, up to the peer's Close */
+    if (stop == s->stopped || !s->wsi || s->state == SESSION_DEAD)
+        return;
+    s->stopped = stop;
+    lws_rx_flow_control(s->wsi, !stop);
+}
+
+void session_resync(struct session *s)
+{
+    outq_drop_events(&s->out);
+    s->losses = s->g->losses;
+    list_remove(&s->all); /* those who know go to the end */
+    list_push(&s->g->sessions, &s->all);
+    if (s->muted || !link_is_in(&s->by_user))
+        return;
+    s->muted = true;
+    outq_notice(&s->out, s->g->resync);
+    count(s->g, METRIC_RESYNCS, 1);
+    session_touch(s);
+}
+
+void session_lost(struct session *s)
+{
+    if (s->losses != s->g->losses)
+        session_resync(s);
+}
+
+void session_deliver(struct session *s, const struct delivery *d)
+{
+    session_lost(s);
+    if (d->class == DELIVER_EPHEMERAL) {
+        outq_ephemeral(&s->out, d->frame, d->slot);
+    } else {
+        if (s->muted)
+            return;
+        if (outq_entry(&s->out, d->frame) != ERR_OK) {
+            session_resync(s);
+            return;
+        }
+        count(s->g, METRIC_DELIVERIES, 1);
+    }
+    session_touch(s);
+}

@@ -1,0 +1,190 @@
+#include "gateway/outq.h"
+#include "tests/lib/unit.h"
+
+static char scratch[256];
+
+static struct frame *frame_of(const char *text) { return frame_text(str_c(text)); }
+
+static void add_reply(struct outq *q, const char *text) { outq_reply(q, mem_dup(str_c(text)), strlen(text)); }
+
+static void add_entry(struct outq *q, const char *text)
+{
+    struct frame *f = frame_of(text);
+
+    assert_ok(outq_entry(q, f));
+    frame_unref(f);
+}
+
+static void add_ephemeral(struct outq *q, const char *text, uint64_t slot)
+{
+    struct frame *f = frame_of(text);
+
+    outq_ephemeral(q, f, slot);
+    frame_unref(f);
+}
+
+/* All that is queued, as one text; frames lose their two bytes of header. */
+static const char *drain(struct outq *q)
+{
+    static char all[4096];
+    struct out_batch b;
+    size_t n = 0;
+
+    while (outq_peek(q, scratch, sizeof scratch, &b)) {
+        for (size_t i = 0; i < b.len; i++) {
+            if ((uint8_t)b.p[i] == 0x81)
+                i++;
+            else
+                all[n++] = b.p[i];
+        }
+        outq_pop(q, b.items);
+    }
+    all[n] = '\0';
+    return all;
+}
+
+PROMISE(an_empty_queue_holds_nothing)
+{
+    struct outq q = {0};
+    struct out_batch b;
+
+    assert_false(outq_peek(&q, scratch, sizeof scratch, &b));
+    add_reply(&q, "a");
+    drain(&q);
+    assert_null(q.ring);
+    assert_true(outq_is_empty(&q));
+    assert_int_equal(q.reply_bytes, 0);
+    outq_deinit(&q);
+}
+
+PROMISE(what_goes_in_comes_out_in_order)
+{
+    struct outq q = {0};
+
+    for (int round = 0; round < 3; round++) {
+        add_reply(&q, "r1 ");
+        add_entry(&q, "e1 ");
+        add_ephemeral(&q, "p1 ", 0);
+        add_entry(&q, "e2 ");
+        add_reply(&q, "r2 ");
+        assert_string_equal(drain(&q), "r1 e1 p1 e2 r2 ");
+    }
+}
+
+PROMISE(small_items_are_gathered_and_a_single_one_is_not_copied)
+{
+    struct outq q = {0};
+    struct frame *f = frame_of("hello");
+    struct out_batch b;
+
+    assert_ok(outq_entry(&q, f));
+    assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
+    assert_ptr_equal(b.p, f->bytes);
+    assert_ok(outq_entry(&q, f));
+    assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
+    assert_ptr_equal(b.p, scratch);
+    assert_int_equal(b.items, 2);
+    assert_int_equal(b.len, 14);
+    frame_unref(f);
+    outq_deinit(&q);
+}
+
+PROMISE(a_large_item_is_written_whole_from_where_it_lies)
+{
+    struct outq q = {0};
+    char big[1000];
+    struct out_batch b;
+
+    memset(big, 'x', sizeof big);
+    add_reply(&q, "small");
+    outq_reply(&q, mem_dup(str_of(big, sizeof big)), sizeof big);
+    assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
+    assert_int_equal(b.len, 5);
+    outq_pop(&q, b.items);
+    assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
+    assert_int_equal(b.len, 1000);
+    assert_int_equal(b.items, 1);
+    outq_deinit(&q);
+}
+
+PROMISE(dropping_events_keeps_replies_and_notices)
+{
+    struct outq q = {0};
+    struct frame *notice = frame_of("n ");
+
+    for (int i = 0; i < 20; i++) {
+        add_entry(&q, "e ");
+        add_ephemeral(&q, "p ", 0);
+        if (i % 5 == 0)
+            add_reply(&q, "r ");
+    }
+    outq_notice(&q, notice);
+    outq_drop_events(&q);
+    assert_int_equal(q.entries, 0);
+    assert_int_equal(q.entry_bytes, 0);
+    assert_int_equal(q.ephemerals, 0);
+    assert_string_equal(drain(&q), "r r r r n ");
+    frame_unref(notice);
+}
+
+PROMISE(entries_have_a_bound_in_number_and_in_bytes)
+{
+    struct outq q = {0};
+    struct frame *small = frame_of("e"), *large;
+    char *kib = mem_alloc(100 * 1024);
+    int n = 0;
+
+    memset(kib, 'x', 100 * 1024);
+    large = frame_text(str_of(kib, 100 * 1024));
+    while (outq_entry(&q, small) == ERR_OK)
+        n++;
+    assert_int_equal(n, OUTQ_ENTRIES_MAX);
+    outq_drop_events(&q);
+    for (n = 0; outq_entry(&q, large) == ERR_OK;)
+        n++;
+    assert_int_equal(n, 10);
+    outq_deinit(&q);
+    frame_unref(small);
+    frame_unref(large);
+    mem_free(kib);
+}
+
+PROMISE(an_ephemeral_takes_the_place_of_its_slot)
+{
+    struct outq q = {0};
+
+    add_ephemeral(&q, "old ", 7);
+    add_entry(&q, "e ");
+    add_ephemeral(&q, "other ", 8);
+    add_ephemeral(&q, "new ", 7);
+    assert_string_equal(drain(&q), "new e other ");
+    add_ephemeral(&q, "a ", 0);
+    add_ephemeral(&q, "b ", 0);
+    assert_string_equal(drain(&q), "a b ");
+}
+
+PROMISE(too_many_ephemerals_are_dropped)
+{
+    struct outq q = {0};
+
+    for (int i = 0; i < 1000; i++)
+        add_ephemeral(&q, "p", 0);
+    assert_int_equal(q.n, OUTQ_EPHEMERALS_MAX);
+    outq_deinit(&q);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOLDS(an_empty_queue_holds_nothing),
+        HOLDS(what_goes_in_comes_out_in_order),
+        HOLDS(small_items_are_gathered_and_a_single_one_is_not_copied),
+        HOLDS(a_large_item_is_written_whole_from_where_it_lies),
+        HOLDS(dropping_events_keeps_replies_and_notices),
+        HOLDS(entries_have_a_bound_in_number_and_in_bytes),
+        HOLDS(an_ephemeral_takes_the_place_of_its_slot),
+        HOLDS(too_many_ephemerals_are_dropped),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,59 @@
+/* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
+#include "cmd/parley_users.h"
+#include "base/str.h"
+#include <stdio.h>
+
+struct command {
+    const char *words[2];              /* the second may be missing */
+    int (*run)(int argc, char **argv); /* argv[0] is the last of its words */
+    void (*help)(void);
+    const char *what;
+};
+static const struct command commands[] = {
+    {{"users", "seed"}, users_seed, users_seed_help, "make accounts without a password, for load and tests"},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void usage(FILE *out)
+{
+    fputs("parley: looks after a Parley server's data. `parley COMMAND --help` says more.\n\n", out);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  parley %s %-8s %s\n", commands[i].words[0], commands[i].words[1] ? commands[i].words[1] : "",
+                commands[i].what);
+}
+
+static bool is_word(int argc, char **argv, int at, const char *word)
+{
+    return at < argc && str_eq(str_c(argv[at]), str_c(word));
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (is_word(argc, argv, i, "--help"))
+            return true;
+    }
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < COMMANDS; i++) {
+        const struct command *c = &commands[i];
+        int words = c->words[1] ? 2 : 1;
+
+        if (!is_word(argc, argv, 1, c->words[0]) || (words == 2 && !is_word(argc, argv, 2, c->words[1])))
+            continue;
+        if (wants_help(argc, argv)) {
+            c->help();
+            return 0;
+        }
+        return c->run(argc - words, argv + words);
+    }
+    if (is_word(argc, argv, 1, "--help")) {
+        usage(stdout);
+        return 0;
+    }
+    usage(stderr);
+    return 2;
+}

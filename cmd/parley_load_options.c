@@ -1,0 +1,140 @@
+#include "cmd/parley_load_options.h"
+#include <stdio.h>
+
+#define AT(field) offsetof(struct load_options, field)
+#define HOUR_MS ((int64_t)3600000)
+
+static const struct conf_option table[] = {
+    {"url", CONF_TEXT, AT(url), "ws://127.0.0.1:7070/v1/ws", 0, 0, "the server's WebSocket address"},
+    {"users", CONF_TEXT, AT(users), "", 0, 0, "file of users, as `parley users seed --out FILE` writes it (needed)"},
+    {"scenario", CONF_TEXT, AT(scenario_name), "pairs", 0, 0, "pairs, groups or idle"},
+    {"connections", CONF_INT, AT(connections), "0", 0, 1000000, "connections, one a user; 0: all users of the file"},
+    {"connecting", CONF_INT, AT(connecting), "64", 1, 10000, "most connections between connect and login at a time"},
+    {"group-size", CONF_INT, AT(group_size), "100", 2, 6000, "groups: members of each group, the sender included"},
+    {"senders", CONF_INT, AT(senders), "0", 0, 6000, "groups: members of each group that send; 0: all"},
+    {"window", CONF_INT, AT(window), "0", 0, 4096, "entries of a sender without an ack; 0: 8, or 1024 with --rate"},
+    {"rate", CONF_INT, AT(rate), "0", 0, 10000000,
+     "entries a second over all senders; 0: as fast as the window allows"},
+    {"size", CONF_INT, AT(size), "64", 16, 16384, "bytes of text in a message"},
+    {"warmup", CONF_MS, AT(warmup_ms), "2s", 0, HOUR_MS, "traffic before anything is measured"},
+    {"duration", CONF_MS, AT(duration_ms), "10s", 0, 24 * HOUR_MS, "how long to measure, or to stay idle"},
+    {"drain-timeout", CONF_MS, AT(drain_ms), "10s", 1, HOUR_MS,
+     "how long to wait without progress: for logins, setup, the last deliveries"},
+    {"max-entries", CONF_INT, AT(max_entries), "0", 0, INT64_MAX, "stop after so many entries; 0: no limit"},
+    {"server-pid", CONF_INT, AT(server_pid), "0", 0, INT32_MAX, "a server on this machine: report its CPU and memory"},
+    {"seed", CONF_INT, AT(seed), "1", 0, INT64_MAX, "of the order of senders and the texts; cids differ in every run"},
+    {"batch", CONF_SWITCH, AT(batch), "off", 0, 0, "accept and send several requests and events in one frame"},
+    {"json", CONF_SWITCH, AT(json), "off", 0, 0, "print the result as one JSON object"},
+};
+enum { OPTIONS = sizeof table / sizeof table[0], WINDOW_CLOSED = 8, WINDOW_OPEN = 1024 };
+
+static bool copy(char *to, size_t room, struct str s)
+{
+    if (s.len == 0 || s.len >= room)
+        return false;
+    memcpy(to, s.p, s.len);
+    to[s.len] = '\0';
+    return true;
+}
+
+enum err target_parse(const char *url, struct target *out)
+{
+    struct str rest = str_c(url), host, path = STR("/"), port = STR("80");
+    const char *slash;
+    int64_t number;
+
+    if (!str_starts(rest, STR("ws://")))
+        return ERR_INVALID;
+    host = rest = str_from(rest, 5);
+    slash = memchr(rest.p, '/', rest.len);
+    if (slash) {
+        host.len = (size_t)(slash - rest.p);
+        path = str_from(rest, host.len);
+    }
+    if (str_starts(host, STR("["))) { /* [::1]:7070 */
+        if (!str_cut(str_from(host, 1), ']', &host, &rest))
+            return ERR_INVALID;
+        if (rest.len)
+            port = str_from(rest, 1);
+    } else {
+        (void)str_cut(host, ':', &host, &port);
+    }
+    if (!str_to_i64(port, 1, 65535, &number) || !copy(out->host, sizeof out->host, host) ||
+        !copy(out->port, sizeof out->port, port) || !copy(out->path, sizeof out->path, path))
+        return ERR_INVALID;
+    return ERR_OK;
+}
+
+static const char *complaint(struct load_options *o)
+{
+    static const char *const names[] = {
+        [SCENARIO_PAIRS] = "pairs", [SCENARIO_GROUPS] = "groups", [SCENARIO_IDLE] = "idle"};
+    struct target target;
+    size_t i = 0;
+
+    while (i < sizeof names / sizeof names[0] && !str_eq(str_c(o->scenario_name), str_c(names[i])))
+        i++;
+    if (i == sizeof names / sizeof names[0])
+        return "scenario: pairs, groups or idle";
+    o->scenario = (enum scenario)i;
+    if (target_parse(o->url, &target) != ERR_OK)
+        return "url: ws://HOST:PORT/PATH is wanted, as in ws://127.0.0.1:7070/v1/ws";
+    if (!o->users[0])
+        return "users: a file is needed; `parley users seed --data DIR --count N --prefix load- --out FILE` makes one";
+    if (o->senders > o->group_size)
+        return "senders: more than a group has members";
+    return NULL;
+}
+
+enum err load_options_read(int argc, char **argv, struct load_options *out)
+{
+    char *why = NULL;
+    const char *wrong;
+    enum err err = conf_load(table, OPTIONS, out, &argc, argv, &why);
+
+    if (err != ERR_OK) {
+        fprintf(stderr, "parley-load: %s (see --help)\n", why);
+        mem_free(why);
+        return err;
+    }
+    if (argc > 1) {
+        fprintf(stderr, "parley-load: what is '%s'? (see --help)\n", argv[1]);
+        return ERR_INVALID;
+    }
+    wrong = complaint(out);
+    if (wrong) {
+        fprintf(stderr, "parley-load: %s\n", wrong);
+        return ERR_INVALID;
+    }
+    if (out->window == 0)
+        out->window = out->rate ? WINDOW_OPEN : WINDOW_CLOSED;
+    if (out->senders == 0)
+        out->senders = out->group_size;
+    return ERR_OK;
+}
+
+void load_options_help(void)
+{
+    struct buf text = {0};
+
+    buf_str(&text,
+            STR("parley-load: puts load on a Parley server, checks every entry, and measures.\n\n"
+                "Every user of a file logs in once over WebSocket. Then\n"
+                "  pairs   users 1 and 2, 3 and 4, ... write to each other, both ways\n"
+                "  groups  each user is in one new group; its first members write, all receive\n"
+                "  idle    nobody writes\n\n"
+                "A sender keeps --window entries unacknowledged (closed loop), or entries start at a fixed --rate "
+                "(open loop);\n"
+                "then latency counts from when an entry should have started, so a stall of the server is not hidden.\n"
+                "Checked always: each acknowledged entry reaches every other member once, in order, with the content "
+                "that was\n"
+                "sent, and the seqs of each conversation have no gap.\n\n"
+                "Exit status: 0 all is well, 1 something was lost, repeated, refused or wrong, 2 it could not start.\n"
+                "The server limits users unless it runs with --rate-limit off.\n\n"
+                "Options, each also as PARLEY_NAME in the environment and as a line `name = value` in the file that "
+                "--config\n"
+                "names; the command line wins.\n\n"));
+    conf_help(table, OPTIONS, &text);
+    fwrite(text.p, 1, text.len, stdout);
+    buf_deinit(&text);
+}

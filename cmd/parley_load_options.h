@@ -1,0 +1,25 @@
+/* parley_load_options: what the load generator can be asked for, declared once. */
+#pragma once
+#include "base/conf.h"
+
+enum scenario { SCENARIO_PAIRS, SCENARIO_GROUPS, SCENARIO_IDLE };
+
+struct load_options {
+    const char *url, *users, *scenario_name;
+    int64_t connections, connecting, group_size, senders;
+    int64_t window, rate, size, seed;
+    int64_t warmup_ms, duration_ms, drain_ms, max_entries;
+    int64_t server_pid;
+    bool batch, json;
+    enum scenario scenario; /* from scenario_name */
+};
+/* Where the server is: from "ws://127.0.0.1:7070/v1/ws". */
+struct target {
+    char host[256], port[6], path[256];
+};
+
+/* Reads defaults, the environment and the command line. On failure says why on stderr. */
+MUST_CHECK enum err load_options_read(int argc, char **argv, struct load_options *out);
+void load_options_help(void);
+/* INVALID: not ws://HOST[:PORT][/PATH]. */
+MUST_CHECK enum err target_parse(const char *url, struct target *out);

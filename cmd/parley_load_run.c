@@ -1,0 +1,225 @@
+#include "cmd/parley_load_run.h"
+#include "base/env.h"
+#include <signal.h>
+#include <stdarg.h>
+
+enum { TURN_MAX_US = 50000 };
+
+/* Set by a signal handler, and a handler has no argument to hang it off. */
+static volatile sig_atomic_t is_stopped;
+
+void run_stop(void) { is_stopped = 1; }
+
+void run_fault(struct run *r, uint64_t *counter, const char *fmt, ...)
+{
+    va_list args;
+    char text[400];
+
+    if (counter)
+        ++*counter;
+    if (r->fault.len)
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    buf_str(&r->fault, str_c(text));
+}
+
+static struct peer *peer_of(struct conn *c) { return container_of(c, struct peer, conn); }
+
+static void on_open(void *arg, struct conn *c)
+{
+    struct run *r = arg;
+    struct user *u = &r->users.v[peer_of(c)->index];
+    size_t mark = net_begin(c);
+
+    buf_printf(&c->out, "{\"id\":%d,\"op\":\"auth\",\"token\":\"" STR_FMT "\",\"batch\":%s}", ID_AUTH,
+               STR_ARG(u->token), r->o->batch ? "true" : "false");
+    net_end(&r->net, c, mark);
+}
+
+static void on_text(void *arg, struct conn *c, struct str text) { talk_hear(arg, peer_of(c), text); }
+
+static void on_closed(void *arg, struct conn *c, const char *why)
+{
+    struct run *r = arg;
+    const char *when = peer_of(c)->is_in ? "lost its connection" : "cannot log in";
+
+    run_fault(r, &r->faults.lost, "user %u %s at %s: %s", peer_of(c)->index, when, r->o->url, why);
+    r->is_broken = true;
+}
+
+const struct net_ops run_ops = {on_open, on_text, on_closed};
+
+bool run_wait(struct run *r, bool (*is_done)(const struct run *r), void (*step)(struct run *r))
+{
+    uint64_t limit_us = (uint64_t)r->o->drain_ms * 1000, moved_us = net_clock_us(), progress = r->progress;
+
+    while (!is_done(r)) {
+        if (r->is_broken || is_stopped || r->net.now_us > moved_us + limit_us)
+            return false;
+        net_turn(&r->net, TURN_MAX_US);
+        if (step)
+            step(r);
+        if (r->progress != progress) {
+            progress = r->progress;
+            moved_us = r->net.now_us;
+        }
+    }
+    return true;
+}
+
+static void take_snapshot(struct run *r, struct snapshot *s)
+{
+    *s = (struct snapshot){net_clock_us(), proc_own_cpu_us(), r->tally, proc_use(r->o->server_pid)};
+}
+
+static bool is_over(const struct run *r)
+{
+    bool is_enough = r->o->max_entries && r->tally.sent >= (uint64_t)r->o->max_entries;
+
+    return r->is_broken || is_stopped || is_enough || r->net.now_us >= r->to_us;
+}
+
+static uint64_t wait_us(const struct run *r)
+{
+    uint64_t now = net_clock_us(), next = now + TURN_MAX_US;
+
+    if (r->begin.at_us == 0 && r->from_us < next)
+        next = r->from_us;
+    if (r->to_us < next)
+        next = r->to_us;
+    if (r->is_sending && r->o->rate && talk_next_us(r) < next)
+        next = talk_next_us(r);
+    return next > now ? next - now : 0;
+}
+
+/* Traffic until its time is over. A scenario without senders just waits, and answers pings. */
+static void run_traffic(struct run *r)
+{
+    r->start_us = r->net.now_us = net_clock_us();
+    r->from_us = r->start_us + (uint64_t)r->o->warmup_ms * 1000;
+    r->to_us = r->from_us + (uint64_t)r->o->duration_ms * 1000;
+    r->is_sending = true;
+    if (!r->o->rate) {
+        for (size_t i = 0; i < r->n_senders; i++)
+            talk_refill(r, r->senders[i]);
+    }
+    while (!is_over(r)) {
+        if (r->begin.at_us == 0 && r->net.now_us >= r->from_us)
+            take_snapshot(r, &r->begin);
+        net_turn(&r->net, wait_us(r));
+        if (r->n_senders && r->o->rate)
+            talk_due(r);
+    }
+    r->is_sending = false;
+    take_snapshot(r, &r->end);
+    if (r->begin.at_us == 0) /* it ended during the warm-up: nothing was measured */
+        r->begin = r->end;
+}
+
+static bool all_have_arrived(const struct run *r) { return r->open_acks == 0 && r->open_notes == 0; }
+
+static void audit(struct run *r)
+{
+    uint64_t missing = r->faults.missing;
+
+    r->faults.unacked += r->open_acks;
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->peers[i].room)
+            room_audit(r->peers[i].room, &r->peers[i].view, &r->faults);
+    }
+    if (r->faults.missing > missing)
+        run_fault(r, NULL, "%llu deliveries never came", (unsigned long long)(r->faults.missing - missing));
+    if (r->open_acks)
+        run_fault(r, NULL, "%llu entries were never acknowledged", (unsigned long long)r->open_acks);
+}
+
+enum err run_all(struct run *r)
+{
+    enum err err;
+
+    take_snapshot(r, &r->login);
+    TRY(login_all(r));
+    r->login_us = net_clock_us() - r->login.at_us;
+    TRY(setup_rooms(r));
+    run_traffic(r);
+    is_stopped = 0; /* a stop ends the traffic; the drain goes on, and a second stop ends that */
+    (void)run_wait(r, all_have_arrived, NULL);
+    if (!r->is_broken) /* else what is missing says nothing beyond what broke it */
+        audit(r);
+out:
+    return err;
+}
+
+static enum err choose_users(struct run *r)
+{
+    size_t wanted = (size_t)r->o->connections, unit = 1;
+
+    if (wanted == 0)
+        wanted = r->users.n;
+    if (wanted > r->users.n || wanted == 0) {
+        run_fault(r, NULL, "%s has %zu users, %zu are wanted", r->o->users, r->users.n, wanted);
+        return ERR_INVALID;
+    }
+    if (r->o->scenario == SCENARIO_PAIRS)
+        unit = 2;
+    if (r->o->scenario == SCENARIO_GROUPS)
+        unit = (size_t)r->o->group_size;
+    if (wanted % unit != 0) {
+        run_fault(r, NULL, "%zu connections cannot be divided into rooms of %zu", wanted, unit);
+        return ERR_INVALID;
+    }
+    r->n = wanted;
+    return ERR_OK;
+}
+
+enum err run_init(struct run *r, const struct load_options *o)
+{
+    struct target target;
+    uint32_t run_id;
+    enum err err;
+
+    *r = (struct run){.o = o, .net.epoll = -1};
+    TRY(users_load(o->users, &r->users, &r->fault));
+    TRY(choose_users(r));
+    TRY(target_parse(o->url, &target));
+    r->net.ops = &run_ops;
+    r->net.arg = r;
+    err = net_init(&r->net, target.host, target.port, target.path);
+    if (err != ERR_OK) {
+        run_fault(r, NULL, "the host of %s is not known", o->url);
+        return err;
+    }
+    env_random(env_posix(), &run_id, sizeof run_id);
+    script_init(&r->script, run_id, (uint64_t)o->seed, (size_t)o->size);
+    for (r->slots = 1; r->slots < (size_t)o->window;)
+        r->slots *= 2;
+    r->peers = mem_new_array(struct peer, r->n);
+    for (size_t i = 0; i < r->n; i++)
+        r->peers[i].index = (uint32_t)i;
+    r->ack = mem_new(struct hist);
+    r->delivery = mem_new(struct hist);
+out:
+    return err;
+}
+
+void run_deinit(struct run *r)
+{
+    for (size_t i = 0; i < r->n && r->peers; i++) {
+        net_close(&r->net, &r->peers[i].conn);
+        view_deinit(&r->peers[i].view);
+        mem_free(r->peers[i].slots);
+    }
+    for (size_t i = 0; i < r->n_rooms; i++)
+        room_deinit(&r->rooms[i]);
+    mem_free(r->rooms);
+    mem_free(r->peers);
+    mem_free(r->senders);
+    mem_free(r->ack);
+    mem_free(r->delivery);
+    net_deinit(&r->net);
+    script_deinit(&r->script);
+    users_deinit(&r->users);
+    buf_deinit(&r->fault);
+}

@@ -1,0 +1,93 @@
+/* run: one run of the load generator: its users, connections and rooms, and the phases they go through.
+ *
+ *   login   every user connects and authenticates, a bounded number at a time
+ *   setup   each pair exchanges a first message, each group is created; every member must learn of its conversation
+ *   traffic warm-up, then the measured time
+ *   drain   no new sends; until every ack and every delivery has come
+ *   audit   what is still missing is counted
+ *
+ * Thread: one. Whatever goes wrong is counted in `faults`; the first of its kind is kept in words. A lost connection or
+ * a resync ends the traffic early: figures of a run that failed are worth nothing. */
+#pragma once
+#include "cmd/parley_load_hist.h"
+#include "cmd/parley_load_net.h"
+#include "cmd/parley_load_options.h"
+#include "cmd/parley_load_proc.h"
+#include "cmd/parley_load_room.h"
+#include "cmd/parley_load_script.h"
+#include "cmd/parley_load_users.h"
+
+/* Request ids: one for auth; an entry's is ID_ENTRY + its sender's counter. Counter 0 is the setup's. */
+enum { ID_AUTH = 1, ID_ENTRY = 2 };
+
+struct slot { /* a send that is not yet popped */
+    uint64_t start_us, seq;
+    bool is_answered;
+};
+struct peer {
+    struct conn conn;
+    uint32_t index;                  /* in run.peers and run.users */
+    bool is_in, is_sender, is_first; /* is_first: begins the room */
+    struct room *room;               /* NULL when idle */
+    struct view view;
+    struct slot *slots;  /* a ring by counter, of run.slots */
+    uint64_t sent, done; /* counters: the next to send, the first not answered in order */
+    uint64_t due;        /* open loop: how many should have been started */
+    uint32_t place;      /* open loop: in the order of senders */
+};
+struct tally {
+    uint64_t sent, acked, delivered; /* entries; delivered counts each receiver */
+    uint64_t others;                 /* events that are none of this run's entries */
+};
+struct snapshot {
+    uint64_t at_us, own_cpu_us;
+    struct tally tally;
+    struct proc_use server;
+};
+struct run {
+    const struct load_options *o;
+    struct users users;
+    struct script script;
+    struct net net;
+    struct peer *peers;
+    struct room *rooms;
+    size_t n, n_rooms, n_connecting, n_in, n_begun;
+    struct peer **senders; /* in the order of the open loop */
+    size_t n_senders, slots;
+    bool is_sending, is_broken;
+    uint64_t start_us, from_us, to_us; /* of the traffic; the measured part of it */
+    uint64_t due;                      /* open loop: entries whose time has come */
+    uint64_t open_acks, open_notes;    /* sends without an answer; entries that not everybody has seen */
+    uint64_t progress;                 /* counts whatever moves the run forward */
+    struct tally tally;
+    struct faults faults;
+    struct buf fault; /* the first fault, in words */
+    struct hist *ack, *delivery;
+    struct snapshot login, begin, end; /* before the first connection; of the measured time */
+    uint64_t login_us;                 /* how long the logins took */
+};
+
+/* Reads the users and prepares; INVALID with a sentence in r->fault. */
+MUST_CHECK enum err run_init(struct run *r, const struct load_options *o);
+void run_deinit(struct run *r);
+/* All phases. INVALID with a sentence in r->fault: it could not come to traffic. OK: look at the faults. */
+MUST_CHECK enum err run_all(struct run *r);
+void run_stop(void); /* ends the traffic as if its time were over; for signal handlers */
+
+/* For the parts of a run. */
+void run_fault(struct run *r, uint64_t *counter, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Turns until is_done; false when nothing moved for --drain-timeout, or the run is broken. */
+bool run_wait(struct run *r, bool (*is_done)(const struct run *r), void (*step)(struct run *r));
+
+extern const struct net_ops run_ops; /* what the connections call; arg is the run */
+/* login */
+MUST_CHECK enum err login_all(struct run *r);
+/* setup */
+MUST_CHECK enum err setup_rooms(struct run *r);
+/* talk: what a peer says and hears */
+void talk_hear(struct run *r, struct peer *p, struct str text);
+void talk_send(struct run *r, struct peer *p,
+               struct str to_user);              /* the entry p->sent; to_user is empty: to the room */
+void talk_refill(struct run *r, struct peer *p); /* sends what window and schedule permit */
+void talk_due(struct run *r);                    /* open loop: starts what is due by now */
+uint64_t talk_next_us(const struct run *r);      /* open loop: when the next one is due */

@@ -1,0 +1,122 @@
+#include "cmd/parleyd_options.h"
+#include "base/log.h"
+#include <stdio.h>
+
+#define AT(field) offsetof(struct options, field)
+#define GIB ((int64_t)1 << 30)
+
+static const struct conf_option table[] = {
+    {"listen", CONF_TEXT, AT(listen), "127.0.0.1:7070", 0, 0,
+     "address and port of WebSocket and HTTP; port 0 takes a free one"},
+    {"data", CONF_TEXT, AT(data), "data", 0, 0, "the data folder, made when it is not there"},
+    {"bus", CONF_TEXT, AT(bus), "local", 0, 0, "how the parts talk: local (threads of this process)"},
+    {"roles", CONF_TEXT, AT(roles), "all", 0, 0, "which parts run here: all"},
+    {"stores", CONF_INT, AT(stores), "0", 0, 64, "message stores; 0: what the data folder has, 4 for a new one"},
+    {"threads", CONF_INT, AT(threads), "0", 0, 62, "reactors; 0: one a core"},
+    {"rate-limit", CONF_SWITCH, AT(rate_limit), "on", 0, 0,
+     "limits a user's and an address's requests; off for tests and load"},
+    {"group-members", CONF_INT, AT(group_members), "1024", 1, 1000000, "most members of a group"},
+    {"conversations-cached", CONF_INT, AT(convs_cached), "200000", 64, 100000000,
+     "conversations held in memory, over all reactors"},
+    {"memtable", CONF_BYTES, AT(memtable_bytes), "16m", 1 << 16, GIB, "size at which a store's memtable is flushed"},
+    {"cache", CONF_BYTES, AT(cache_bytes), "128m", 1 << 20, 1024 * GIB, "blocks of the stores held in memory"},
+    {"segment", CONF_BYTES, AT(segment_bytes), "16m", 4 << 20, GIB, "size of a segment of the log"},
+    {"in-flight", CONF_BYTES, AT(in_flight_bytes), "32m", 1 << 20, GIB,
+     "bytes of a log appended and not yet durable; then writes are refused"},
+    {"linger-us", CONF_INT, AT(linger_us), "500", 0, 10000, "how long a busy log may wait for company before an fsync"},
+    {"heartbeat", CONF_MS, AT(heartbeat_ms), "30s", 1000, 3600000, "how often an idle connection is pinged"},
+    {"log-level", CONF_TEXT, AT(log_level), "info", 0, 0, "error, warn, info or debug"},
+    {"check", CONF_SWITCH, AT(check), "off", 0, 0, "check the options and stop"},
+};
+enum { OPTIONS = sizeof table / sizeof table[0] };
+
+enum err options_log_level(const char *name, int *out)
+{
+    static const char *const names[] = {
+        [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"};
+    for (int i = 0; i < (int)(sizeof names / sizeof names[0]); i++) {
+        if (str_eq(str_c(name), str_c(names[i]))) {
+            *out = i;
+            return ERR_OK;
+        }
+    }
+    return ERR_INVALID;
+}
+
+enum err options_address(const char *listen, char host[64], int *port)
+{
+    struct str s = str_c(listen);
+    size_t colon = s.len;
+    int64_t number;
+
+    while (colon > 0 && s.p[colon - 1] != ':')
+        colon--;
+    if (colon < 2 || !str_to_i64(str_from(s, colon), 0, 65535, &number))
+        return ERR_INVALID;
+    s.len = colon - 1;
+    if (s.len >= 2 && s.p[0] == '[' && s.p[s.len - 1] == ']')
+        s = str_of(s.p + 1, s.len - 2);
+    if (s.len == 0 || s.len >= 64)
+        return ERR_INVALID;
+    memcpy(host, s.p, s.len);
+    host[s.len] = '\0';
+    *port = (int)number;
+    return ERR_OK;
+}
+
+static const char *complaint(const struct options *o)
+{
+    char host[64];
+    int level, port;
+
+    if (options_address(o->listen, host, &port) != ERR_OK)
+        return "listen: an address and a port are wanted, as in 127.0.0.1:7070";
+    if (!str_eq(str_c(o->bus), STR("local")))
+        return "bus: this version knows only local";
+    if (!str_eq(str_c(o->roles), STR("all")))
+        return "roles: this version knows only all";
+    if (options_log_level(o->log_level, &level) != ERR_OK)
+        return "log-level: error, warn, info or debug";
+    return NULL;
+}
+
+enum err options_load(int argc, char **argv, struct options *out)
+{
+    char *why = NULL,
+         **left = mem_new_array(char *, (size_t)argc + 1); /* conf_load takes arguments out; they are needed again */
+    const char *wrong, *what;
+    enum err err;
+
+    memcpy(left, argv, (size_t)argc * sizeof *left);
+    err = conf_load(table, OPTIONS, out, &argc, left, &why);
+    what = argc > 1 ? left[1] : NULL;
+    mem_free(left);
+
+    if (err != ERR_OK) {
+        fprintf(stderr, "parleyd: %s (see --help)\n", why);
+        mem_free(why);
+        return err;
+    }
+    if (what) {
+        fprintf(stderr, "parleyd: what is '%s'? (see --help)\n", what);
+        return ERR_INVALID;
+    }
+    wrong = complaint(out);
+    if (wrong) {
+        fprintf(stderr, "parleyd: %s\n", wrong);
+        return ERR_INVALID;
+    }
+    return ERR_OK;
+}
+
+void options_help(void)
+{
+    struct buf text = {0};
+
+    buf_str(&text,
+            STR("parleyd: a chat server. Options, each also as a line `name = value` of the file that --config names,\n"
+                "and as PARLEY_NAME in the environment; the command line wins.\n\n"));
+    conf_help(table, OPTIONS, &text);
+    fwrite(text.p, 1, text.len, stdout);
+    buf_deinit(&text);
+}

@@ -1,0 +1,230 @@
+"""Measures a release build against its targets: one line a target, medians, and everything in BUILD/bench/parley.json.
+
+    bench.py BUILD
+
+In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_IDLE connections (10000), BENCH_ENTRIES on disk
+for the start (1000000), BENCH_ONLY, a comma list of pairs, groups, idle, start.
+
+Every server is fresh: a free port, a temporary data folder beside BUILD (so that its disk is the one measured), users made by
+`parley users seed`. Server and generator share this machine's cores, as the targets say. Ends with 1 when the load generator
+found an entry lost, repeated or wrong; a target that is missed is printed as missed and is no failure of the run.
+"""
+import http.client
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
+IDLE = int(os.environ.get("BENCH_IDLE", "10000"))
+ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
+ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,idle,start").split(",")
+CONNECTIONS = 1000
+START_DEADLINE = 120.0
+
+
+class Failed(Exception):
+    pass
+
+
+class Server:
+    """parleyd on a free port, with `users` seeded users in a data folder of its own; stopped by its pid."""
+
+    def __init__(self, build, users):
+        self.build = build
+        self.folder = tempfile.mkdtemp(prefix="bench-", dir=build)
+        self.data = os.path.join(self.folder, "data")
+        self.users = os.path.join(self.folder, "users")
+        self.process = None
+        call([os.path.join(build, "parley"), "users", "seed", "--data", self.data, "--count", str(users), "--prefix", "load-",
+              "--out", self.users])
+
+    def start(self):
+        """Returns the seconds until /readyz answers 200."""
+        began = time.monotonic()
+        with open(os.path.join(self.folder, "log"), "ab") as log:
+            self.process = subprocess.Popen(
+                [os.path.join(self.build, "parleyd"), "--listen", "127.0.0.1:0", "--data", self.data, "--rate-limit", "off"],
+                stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        if "listening on " not in line:
+            raise Failed("the server did not start:\n" + self.tail())
+        self.port = int(line.split("listening on ")[1].split()[0].rsplit(":", 1)[1])
+        while not self.is_ready():
+            if time.monotonic() - began > START_DEADLINE:
+                raise Failed("/readyz did not answer 200:\n" + self.tail())
+            time.sleep(0.005)  # polling: the measured time ends with the answer
+        return time.monotonic() - began
+
+    def is_ready(self):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            c.request("GET", "/readyz")
+            return c.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            c.close()
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(timeout=60)
+            self.process.stdout.close()
+            self.process = None
+
+    def tail(self):
+        with open(os.path.join(self.folder, "log"), errors="replace") as f:
+            return "".join(f.readlines()[-20:])
+
+    def load(self, *args):
+        """One run of the load generator; its JSON."""
+        command = [os.path.join(self.build, "parley-load"), "--url", f"ws://127.0.0.1:{self.port}/v1/ws", "--users", self.users,
+                   "--server-pid", str(self.process.pid), "--json", *map(str, args)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode == 2 or not done.stdout:
+            raise Failed(f"{' '.join(command)}\n{done.stderr}{self.tail()}")
+        result = json.loads(done.stdout)
+        result["command"] = " ".join(["parley-load", *map(str, args)])
+        if not result["verified"]:
+            raise Failed(f"{' '.join(command)}\n{result['faults']} {result.get('first_fault')}")
+        return result
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def call(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise Failed(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}")
+
+
+class Report:
+    def __init__(self):
+        self.rows, self.runs, self.failures = [], [], []
+
+    def row(self, name, unit, values, target, is_least=False):
+        """A target holds when the median is at most (at least) the target. None: no target, only said."""
+        value = statistics.median(values)
+        holds = None if target is None else value >= target if is_least else value <= target
+        self.rows.append({"name": name, "value": value, "unit": unit, "target": target, "least": is_least, "holds": holds,
+                          "runs": values})
+        word = "" if holds is None else "holds" if holds else "missed"
+        wanted = "" if target is None else f"{'>=' if is_least else '<='} {target:,g}"
+        spread = f"{min(values):,.2f} to {max(values):,.2f}"
+        print(f"{name:<58} {value:>12,.2f} {unit:<10} {wanted:>11}  {word:<7} {spread}", flush=True)
+
+    def keep(self, results):
+        self.runs += results
+        return results
+
+
+def timed(*args):
+    return (*args, "--connections", CONNECTIONS, "--warmup", "2s", "--duration", f"{SECONDS}s")
+
+
+def cpu(results):
+    return [r["server"]["cpu_us_per_delivery"] for r in results]
+
+
+def pairs(build, report):
+    for window, target in ((8, 15), (1, 35)):
+        with Server(build, CONNECTIONS) as s:
+            results = report.keep([s.load(*timed("--scenario", "pairs", "--window", window)) for _ in range(RUNS)])
+        name = f"500 pairs, window {window}: "
+        report.row(name + "delivered", "entries/s", [r["delivered_per_s"] for r in results], 60000 if window == 8 else None, True)
+        report.row(name + "server CPU a delivered entry", "us", cpu(results), target)
+        report.row(name + "p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in results], None)
+        report.row(name + "generator's CPU a delivered entry", "us", [r["own_cpu_us_per_delivery"] for r in results], None)
+
+
+def groups(build, report):
+    """Ten groups of 100, all online; ten members of each write."""
+    with Server(build, CONNECTIONS) as s:
+        args = timed("--scenario", "groups", "--group-size", 100, "--senders", 10, "--window", 1)
+        results = report.keep([s.load(*args) for _ in range(RUNS)])
+    report.row("10 groups of 100: deliveries", "a second", [r["delivered_per_s"] for r in results], None)
+    report.row("10 groups of 100: server CPU a delivery", "us", cpu(results), 2)
+    report.row("10 groups of 100: p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in results], None)
+
+
+def idle(build, report):
+    """A fresh server for each run: memory once touched stays with a process. The first login of all is in the figure too, so
+    what the server takes once is spread over the connections."""
+    results = []
+    for _ in range(RUNS):
+        with Server(build, IDLE) as s:
+            results.append(s.load("--scenario", "idle", "--connections", IDLE, "--duration", "5s"))
+    report.keep(results)
+    each = [r["server"]["rss_bytes_per_connection"] for r in results]
+    report.row(f"{IDLE} idle connections: memory each, (after - before)/N", "bytes", each, 4096)
+    report.row(f"{IDLE} idle connections: logging all in", "s", [r["login_s"] for r in results], None)
+
+
+def start(build, report):
+    """After an orderly stop, and after kill -9."""
+    with Server(build, CONNECTIONS) as s:
+        report.keep([s.load("--scenario", "pairs", "--connections", CONNECTIONS, "--window", 32, "--max-entries", ENTRIES,
+                            "--warmup", "0", "--duration", "1h", "--drain-timeout", "60s")])
+        for how, name in ((signal.SIGTERM, "a stop"), (signal.SIGKILL, "kill -9")):
+            seconds = []
+            for _ in range(RUNS):
+                s.stop(how)
+                seconds.append(s.start())
+            report.row(f"{ENTRIES:,} entries on disk: start to /readyz after {name}", "s", seconds, 2)
+
+
+def machine():
+    def first(path, key):
+        try:
+            with open(path) as f:
+                return next((line.split(":", 1)[1].strip() for line in f if line.startswith(key)), "")
+        except OSError:
+            return ""
+    return {"cpus": os.cpu_count(), "cpu": first("/proc/cpuinfo", "model name"), "memory": first("/proc/meminfo", "MemTotal"),
+            "kernel": platform.release()}
+
+
+def main():
+    build = os.path.abspath(sys.argv[1])
+    report = Report()
+    for part in (pairs, groups, idle, start):
+        if part.__name__ not in ONLY:
+            continue
+        try:
+            part(build, report)
+        except Failed as e:
+            report.failures.append(f"{part.__name__}: {e}")
+            print(f"FAILED {part.__name__}: {e}", flush=True)
+    os.makedirs(os.path.join(build, "bench"), exist_ok=True)
+    with open(os.path.join(build, "bench", "parley.json"), "w") as f:
+        json.dump({"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine(), "rows": report.rows,
+                   "failures": report.failures, "runs": report.runs}, f, indent=1)
+        f.write("\n")
+    missed = sum(r["holds"] is False for r in report.rows)
+    print(f"{len(report.rows)} rows, {missed} missed, {len(report.failures)} failed; {os.path.relpath(f.name)}")
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Files of the log that are not as they were written: a torn tail is cut and said, damage is named and refused."""
+import asyncio
+import os
+import subprocess
+
+from parley import DEADLINE, Case
+
+
+class Damage(Case):
+    options = {"threads": 1}
+
+    async def fill(self, n=20):
+        """n messages, each durable before the next is sent, then a kill: nothing is in a table yet."""
+        self.ana = await self.server.user("ana")
+        a = await self.ana.connect()
+        for i in range(1, n + 1):
+            self.conv = (await a.send(self.ana, f"marker-{i}-end"))["conv"]
+        await self.server.kill()
+
+    def flip(self, marker):
+        """Changes a byte of the record that holds `marker`: the file's name."""
+        for folder, _, files in os.walk(self.server.data):
+            for name in files:
+                path = os.path.join(folder, name)
+                if not name.endswith(".seg"):
+                    continue
+                with open(path, "r+b") as f:
+                    at = f.read().find(marker)
+                    if at >= 0:
+                        f.seek(at)
+                        f.write(b"M")
+                        return path
+        self.fail(f"{marker} is in no segment")
+
+    async def test_a_damaged_record_is_named_and_the_server_does_not_start(self):
+        await self.fill()
+        path = self.flip(b"marker-3-end")
+        p = await asyncio.create_subprocess_exec(*self.server.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = await asyncio.wait_for(p.communicate(), DEADLINE)
+        self.assertNotEqual(p.returncode, 0)
+        self.assertNotIn(b"listening", out)
+        self.assertIn(os.path.basename(path).encode(), err)
+        self.assertIn(b"offset", err)
+
+    async def test_a_torn_tail_is_cut_said_and_written_over(self):
+        await self.fill()
+        self.flip(b"marker-20-end")
+        await self.server.start()
+        self.assertIn("log_tail_cut", self.server.tail(200))
+        a = await self.ana.connect()
+        self.assertEqual([e["seq"] for e in (await a.ok("history", conv=self.conv))["entries"]], list(range(1, 20)))
+        self.assertEqual((await a.send(self.ana, "again"))["seq"], 20)
+        await self.server.restart(9)
+        a = await self.ana.connect()
+        entries = (await a.ok("history", conv=self.conv))["entries"]
+        self.assertEqual([e["seq"] for e in entries], list(range(1, 21)))
+        self.assertEqual(entries[-1]["content"]["text"], "again")

@@ -31,6 +31,16 @@ static inline void list_remove(struct link *l) /* no-op when in none */
     l->next->prev = l->prev;
     l->next = l->prev = NULL;
 }
+/* All of `from`, which is empty then, behind what `to` has. */
+static inline void list_move(struct link *to, struct link *from)
+{
+    while (!list_is_empty(from)) {
+        struct link *l = from->next;
+
+        list_remove(l);
+        list_push(to, l);
+    }
+}
 #define list_first(head, type, member) (list_is_empty(head) ? NULL : container_of((head)->next, type, member))
 #define list_last(head, type, member) (list_is_empty(head) ? NULL : container_of((head)->prev, type, member))
 /* Safe against removing `var`. */

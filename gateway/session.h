@@ -44,7 +44,8 @@ enum close_code {
 
 enum {
     PENDING_MAX = 4096,
-    READS_MAX = 16, /* under way at once; their answers may be large, so the others wait for their turn */
+    PENDING_BYTES_MAX = 4 << 20, /* of requests as they came: each is kept until it is answered */
+    READS_MAX = 16,              /* under way at once; their answers may be large, so the others wait for their turn */
     UNSENT_MAX = 1 << 20,
     BATCH_MAX = 256,
     MALFORMED_MAX = 16,
@@ -67,7 +68,7 @@ struct session {
     uint64_t heard_ms; /* when the peer last showed life */
     uint32_t held_len;
     uint32_t losses;                        /* the gateway's count that this session knows of */
-    uint32_t pending;                       /* requests under way */
+    uint32_t pending, pending_bytes;        /* requests under way */
     uint32_t reads;                         /* those of them that read and are with the services */
     struct request *waiting, *waiting_last; /* reads that are not yet, a list by msg.next */
     uint32_t in_lws;                        /* bytes that libwebsockets may still hold */
@@ -103,7 +104,8 @@ void session_receive(struct session *s, struct str piece, uint64_t left, bool fi
 /* session_ops.c: requests and replies */
 struct ask { /* hangs on request.asker, lives in its arena */
     struct session *s;
-    struct str re; /* raw JSON of the id, or empty */
+    struct str re;  /* raw JSON of the id, or empty */
+    uint32_t bytes; /* of the request, as it counts in pending_bytes */
 };
 void session_request(struct session *s, struct str text);
 void session_refuse_frame(struct session *s, enum code code, const char *why); /* a reply to no id */

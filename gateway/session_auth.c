@@ -30,6 +30,7 @@ static void print_welcome(const struct session *s, struct str user, struct buf *
     jsonw_key_int(b, "content", 65536);
     jsonw_key_int(b, "batch", BATCH_MAX);
     jsonw_key_int(b, "pending_requests", PENDING_MAX);
+    jsonw_key_int(b, "pending_bytes", PENDING_BYTES_MAX);
     jsonw_key_int(b, "unsent_bytes", UNSENT_MAX);
     jsonw_key_int(b, "events", OUTQ_ENTRIES_MAX);
     jsonw_key_int(b, "event_bytes", OUTQ_BYTES_MAX);
@@ -63,6 +64,7 @@ static void over(struct request *r)
     struct session *s = ask->s;
 
     s->pending--;
+    s->pending_bytes -= ask->bytes;
     request_free(r);
     session_unref(s);
 }

@@ -127,6 +127,7 @@ static void done(struct request *r)
     struct session *s = ask->s;
 
     s->pending--;
+    s->pending_bytes -= ask->bytes;
     if (session_is_open(s)) {
         session_reply(s, ask->re, r);
         if (s->g->draining && s->pending == 0)
@@ -208,10 +209,11 @@ void session_request(struct session *s, struct str text)
     struct frame_head head = {0};
     enum code code = args_parse_frame(arena_dup(&r->arena, text), r, &head);
 
-    *ask = (struct ask){s, head.re};
+    *ask = (struct ask){s, head.re, (uint32_t)text.len};
     r->asker = ask;
     s->refs++;
     s->pending++;
+    s->pending_bytes += ask->bytes;
     count(s->g, METRIC_REQUESTS, 1);
     if (code != CODE_OK)
         fault(s, r, code, head.re, text);

@@ -98,7 +98,8 @@ void session_pace(struct session *s)
     size_t unsent = s->out.reply_bytes + s->in_lws, part = s->stopped ? 2 : 1;
     bool checking = s->state == SESSION_HELD || s->state == SESSION_CHECKING;
     bool leaving = s->g->draining && session_is_open(s);
-    bool stop = checking || leaving || unsent >= UNSENT_MAX / part || s->pending >= PENDING_MAX / part;
+    bool behind = s->pending >= PENDING_MAX / part || s->pending_bytes >= PENDING_BYTES_MAX / part;
+    bool stop = checking || leaving || behind || unsent >= UNSENT_MAX / part;
 
     if (s->state == SESSION_CLOSING)
         stop = false; /* what comes is thrown away, up to the peer's Close */

@@ -74,17 +74,6 @@ static void step_free(struct step *s)
     conv_unpin(r, c);
 }
 
-/* All of `from`, which is empty then, behind what `to` has. */
-static void list_move(struct link *to, struct link *from)
-{
-    while (!list_is_empty(from)) {
-        struct link *l = from->next;
-
-        list_remove(l);
-        list_push(to, l);
-    }
-}
-
 static void answer_all(struct reactor *r, struct link *waiting, enum err err)
 {
     while (!list_is_empty(waiting)) {

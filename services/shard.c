@@ -156,13 +156,14 @@ static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)
     return ERR_OK;
 }
 
-static struct work *work_new(struct request *q, struct conv *c, shard_fn *fn)
+static struct work *work_new(struct reactor *r, struct request *q, struct conv *c, shard_fn *fn)
 {
     struct work *w = arena_alloc(&q->arena, sizeof *w);
 
     w->q = q;
     w->conv = c;
     w->fn = fn;
+    w->since_ms = loop_now_ms(reactor_loop(r));
     list_init(&w->repeats);
     list_init(&w->after);
     q->server = w;
@@ -183,7 +184,7 @@ static void wait_for_load(struct reactor *r, struct conv *c, struct work *w)
 void shard_write(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
 {
     struct conv *c = conv_get(reactor_shards(r), id);
-    struct work *w = work_new(q, c, fn);
+    struct work *w = work_new(r, q, c, fn);
 
     if (!c->is_loaded) {
         wait_for_load(r, c, w);
@@ -196,7 +197,7 @@ void shard_write(struct reactor *r, const struct conv_id *id, struct request *q,
 void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
 {
     struct conv *c = conv_get(reactor_shards(r), id);
-    struct work *w = work_new(q, c, fn);
+    struct work *w = work_new(r, q, c, fn);
 
     if (!c->is_loaded) {
         wait_for_load(r, c, w);
@@ -331,6 +332,8 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
     s->on_failure = on_failure;
     list_init(&s->recent);
     list_init(&s->appended);
+    list_init(&s->stalled);
+    s->stall.fn = shards_stall_over;
     *out = s;
 }
 
@@ -339,6 +342,7 @@ void shards_destroy(struct shards *s)
     if (!s)
         return;
     timer_stop(&s->retry);
+    timer_stop(&s->stall);
     list_each (&s->recent, c, struct conv, used)
         conv_free(c);
     map_deinit(&s->convs);

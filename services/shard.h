@@ -57,7 +57,7 @@ void shard_once(struct reactor *r, struct conv *c, struct request *q, struct str
                 shard_print_fn *print, shard_fn *admit);
 /* Appends the request's entry. Filled in here: conv, seq, from, device, ts, ordinal; by shard_once: cid, hash,
  * fingerprint; by the caller: kind, conv_kind and the rest. Answers the request after commit, or `unavailable` when
- * nothing was appended (draining, log or store at its bound). */
+ * nothing was appended (draining, a full disk, or log or store at its bound for seconds: it waits for room first). */
 void shard_append(struct reactor *r, struct conv *c, struct request *q);
 /* Ends a request whose `out` is printed, once `seq` is committed (at once if it is): for writes that change nothing
  * because an entry, maybe still under way, did it already. */

@@ -3,14 +3,17 @@
  * in this order and in the order of the log, so that who is told of an entry finds it.
  *
  * The store may refuse for a while (its memtables wait for the disk). Then everything behind waits too, and admission
- * refuses long before memory is at stake (lsm_is_busy). Any other failure of the store ends the process: the log has
- * all. */
+ * stops long before memory is at stake (lsm_is_busy). Any other failure of the store ends the process: the log has all.
+ *
+ * Where there is no room just now, in the log or in a store, an append waits for it, up to STALL_MS, holding its
+ * conversation; connections with much unanswered are not read meanwhile, so who produces slows down. Only then it is
+ * refused. */
 #include "services/shard_log.h"
 #include "base/log.h"
 #include "proto/metrics.h"
 #include "services/shard_state.h"
 
-enum { RETRY_STORE_MS = 64, RETRY_AFTER_MS = 200 };
+enum { RETRY_STORE_MS = 64, RETRY_AFTER_MS = 200, STALL_MS = 2000, STALL_LOOK_MS = 8 };
 
 static bool is_entry(const struct appended *a) { return a->rec.kind == RECORD_ENTRY; }
 
@@ -85,6 +88,36 @@ static int64_t time_of(struct reactor *r, const struct conv *c)
 
 static void entry_committed(struct reactor *r, struct appended *a);
 
+/* False when it waited long enough. */
+static bool stall(struct reactor *r, struct conv *c, struct work *w)
+{
+    struct shards *s = reactor_shards(r);
+
+    if (s->has_failed || loop_now_ms(reactor_loop(r)) >= w->since_ms + STALL_MS)
+        return false;
+    shard_hold(r, c);
+    list_push(&s->stalled, &w->link);
+    if (!timer_is_set(&s->stall))
+        timer_set(reactor_loop(r), &s->stall, STALL_LOOK_MS);
+    return true;
+}
+
+/* In the order in which they came; those that still find no room line up again. */
+void shards_stall_over(struct timer *t)
+{
+    struct shards *s = container_of(t, struct shards, stall);
+    struct link all;
+
+    list_init(&all);
+    list_move(&all, &s->stalled);
+    while (!list_is_empty(&all)) {
+        struct work *w = list_first(&all, struct work, link);
+
+        list_remove(&w->link);
+        shard_continue(s->r, w->conv, w->q, shard_append);
+    }
+}
+
 void shard_append(struct reactor *r, struct conv *c, struct request *q)
 {
     struct shards *s = reactor_shards(r);
@@ -102,10 +135,10 @@ void shard_append(struct reactor *r, struct conv *c, struct request *q)
     e->device = q->actor.device;
     e->ts = time_of(r, c);
     err = shard_log_append(r, &w->log);
-    if (err != ERR_OK)
-        shard_log_refuse(r, q, err);
-    else
+    if (err == ERR_OK)
         map_add(&s->cids, cid_slot(e->cid_hash), w);
+    else if (err != ERR_LIMIT || !stall(r, c, w))
+        shard_log_refuse(r, q, err);
 }
 
 void shard_ok_after(struct reactor *r, struct conv *c, struct request *q, uint64_t seq)
@@ -215,6 +248,8 @@ void shards_committed(struct shards *s, uint64_t end)
 {
     s->committed = end;
     process(s);
+    if (!list_is_empty(&s->stalled)) /* the log has room again */
+        timer_set(reactor_loop(s->r), &s->stall, 0);
 }
 
 /* What follows from an entry that is durable and applied. */

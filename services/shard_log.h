@@ -18,6 +18,8 @@ typedef void shards_failure_fn(void *reactor, enum err err);
 void shards_create(struct reactor *r, void (*on_tables)(struct directory *), shards_failure_fn *on_failure,
                    struct shards **out);
 void shards_destroy(struct shards *s);
+/* The timer of appends that wait for room. */
+void shards_stall_over(struct timer *t);
 bool shards_are_idle(const struct shards *s);
 /* Everything before `end` of this reactor's log is durable. */
 void shards_committed(struct shards *s, uint64_t end);

@@ -41,6 +41,7 @@ struct work {
     struct link repeats; /* struct work: the same cid again, while this one is under way */
     struct link after;   /* struct work: shard_ok_after */
     enum err err;
+    uint64_t since_ms; /* when it came */
     struct appended log;
 };
 
@@ -52,7 +53,9 @@ struct shards {
     unsigned held, loading;
     struct link appended; /* struct appended, in log order */
     uint64_t committed;
-    struct timer retry; /* the store was too busy to take what is committed */
+    struct timer retry;  /* the store was too busy to take what is committed */
+    struct link stalled; /* struct work: appends that wait for room, each holding its conversation */
+    struct timer stall;
     void (*on_tables)(struct directory *);
     shards_failure_fn *on_failure;
     bool has_failed;

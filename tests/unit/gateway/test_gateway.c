@@ -477,6 +477,49 @@ PROMISE(unanswered_requests_have_a_bound_and_all_get_their_answer)
     client_close(&other);
 }
 
+static size_t held;
+static void count_held(struct rig_side *s) { held = s->held_n; }
+
+PROMISE(what_is_unanswered_has_a_bound_in_bytes_too)
+{
+    enum { ASKED = 40, SIZE = 120000, ALLOWED = (4 << 20) / SIZE + 1 };
+    struct client c = client_login(rig, 1, 1, ""), other = client_login(rig, 2, 1, "");
+    char *line = mem_alloc(SIZE), conv[CONV_TEXT + 1], receipt[128];
+    struct conv_id id = {{1}};
+
+    conv[conv_text(conv, &id)] = '\0';
+    for (int i = 0; i < ASKED; i++) { /* what is too much fits into the kernel's buffers */
+        int n = snprintf(line, SIZE, "{\"id\":%d,\"op\":\"typing\",\"conv\":\"%s\",\"on\":true,\"x\":\"", i, conv);
+
+        memset(line + n, 'x', (size_t)(SIZE - n));
+        memcpy(line + SIZE - 3, "\"}", 3);
+        client_text(&c, line);
+    }
+    while (held < ALLOWED - 1)
+        rig_do(&rig->side[0], count_held);
+    for (int i = 0; i < 50; i++) { /* turns in which it would read on */
+        client_text(&other, "{\"id\":1,\"op\":\"ping\"}");
+        expect_text(&other, "\"ok\"");
+    }
+    rig_do(&rig->side[0], count_held);
+    assert_in_range(held, ALLOWED - 1, ALLOWED);
+    snprintf(receipt, sizeof receipt, "{\"id\":1,\"op\":\"receipt\",\"conv\":\"%s\",\"read\":1}", conv);
+    for (int got = 0; got < ASKED;) {
+        struct pollfd p = {.fd = c.fd, .events = POLLIN};
+
+        if (c.in.len == 0 && poll(&p, 1, 20) == 0) {
+            client_text(&other, receipt);
+            expect_text(&other, "\"ok\"");
+            continue;
+        }
+        expect_text(&c, "\"ok\"");
+        got++;
+    }
+    mem_free(line);
+    client_close(&c);
+    client_close(&other);
+}
+
 static struct client login_at(unsigned side, int user)
 {
     for (;;) {
@@ -704,6 +747,7 @@ int main(void)
         ON(a_slow_reader_is_told_to_sync_and_gets_nothing_until_it_does, start),
         ON(replies_are_never_dropped_however_slowly_they_are_read, start),
         ON(unanswered_requests_have_a_bound_and_all_get_their_answer, start),
+        ON(what_is_unanswered_has_a_bound_in_bytes_too, start),
         ON(entries_lost_between_threads_make_every_session_of_the_reactor_sync, start_two),
         ON(reads_wait_for_their_turn, start),
         ON(a_connection_that_closes_leaves_its_requests_to_end_alone, start),

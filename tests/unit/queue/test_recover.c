@@ -162,7 +162,8 @@ static void tear_everywhere(enum tear how)
     struct batch b = find_last(&im);
     assert_int_equal(b.pos + b.bytes, rig_pos(RECORDS));
     for (uint64_t at = 0; at < BATCH_HEADER + b.bytes; at++) {
-        /* Nothing of it is there: a clean end. The batch begins with a checksum, whose first bytes may be zero themselves. */
+        /* Nothing of it is there: a clean end. The batch begins with a checksum, whose first bytes may be zero
+         * themselves. */
         bool is_gone = how != GARBLED && is_zero(last_bytes(&im) + b.offset, at);
         if (how == ZEROED && at < BATCH_HEADER + b.bytes && last_bytes(&im)[b.offset + at] == 0)
             continue; /* may have changed nothing */

@@ -524,11 +524,14 @@ PROMISE(a_full_disk_is_unavailable_and_heals)
     a = begin_seed(g, "u", 100000, &lines); /* more than what is reserved takes */
     assert_int_equal(rig_wait(a)->code, CODE_UNAVAILABLE);
     rig_free(a);
-    a = rig_op(g, OP_session_delete, ann.user, ann.device);
-    rig_send(a);
-    assert_int_equal(rig_wait(a)->code, CODE_UNAVAILABLE);
-    assert_true(a->q->retry_after_ms > 0);
-    rig_free(a);
+    for (enum code code = CODE_OK; code == CODE_OK; rig_free(a)) { /* what is left over may have room for a few */
+        a = rig_op(g, OP_user_update, ann.user, ann.device);
+        a->q->args->user_update.has_status = true;
+        a->q->args->user_update.status = STR("patient");
+        rig_send(a);
+        code = rig_wait(a)->code;
+        assert_true(code == CODE_OK || (code == CODE_UNAVAILABLE && a->q->retry_after_ms > 0));
+    }
     assert_int_equal(check_token(g, ann.token, &who), CODE_OK);
     faultfs_heal(g->faults);
     for (enum code code = CODE_UNAVAILABLE; code != CODE_OK;) { /* when segments were reserved again */

@@ -75,7 +75,7 @@ struct session {
     uint32_t read_end;                      /* where the last payload ended in the read buffer */
     uint16_t refused, malformed;            /* lately */
     uint8_t state;
-    bool by_header, batch, blocked, stopped, muted, pinged, finished;
+    bool by_header, batch, blocked, stopped, muted, pinged, finished, starting;
 };
 
 /* session.c: life */

@@ -99,8 +99,13 @@ static void wait_for_turn(struct session *s, struct request *r)
     s->waiting_last = r;
 }
 
+/* A read may be answered before its asking returns, and its end asks for the next: only the outermost goes on, else as
+ * many calls would nest as reads wait. */
 void session_start_waiting(struct session *s)
 {
+    if (s->starting)
+        return;
+    s->starting = true;
     while (s->waiting && s->state == SESSION_LIVE && s->reads < READS_MAX &&
            s->out.reply_bytes + s->in_lws < UNSENT_MAX) {
         struct request *r = s->waiting;
@@ -108,6 +113,7 @@ void session_start_waiting(struct session *s)
         s->waiting = r->msg.next ? container_of(r->msg.next, struct request, msg) : NULL;
         start(s, r);
     }
+    s->starting = false;
 }
 
 void session_drop_waiting(struct session *s)

@@ -46,13 +46,18 @@ static void conv_free(struct conv *c)
     mem_free(c);
 }
 
-static void conv_forget(struct shards *s, struct conv *c)
+static void conv_detach(struct shards *s, struct conv *c)
 {
     map_take(&s->convs, c->hash, conv_is, &c->id);
     list_remove(&c->used);
     s->weight -= c->weight;
-    conv_free(c);
     show_count(s);
+}
+
+static void conv_forget(struct shards *s, struct conv *c)
+{
+    conv_detach(s, c);
+    conv_free(c);
 }
 
 static bool conv_is_idle(const struct conv *c)
@@ -121,17 +126,17 @@ static void pump(struct reactor *r, struct conv *c)
     conv_settle(r, c);
 }
 
+/* It is out of the map first: who is refused may ask again at once, and then loads it anew. */
 static void refuse_all(struct reactor *r, struct conv *c, enum err err)
 {
-    c->is_pumping = true;
+    conv_detach(reactor_shards(r), c);
     while (!list_is_empty(&c->waiting)) {
         struct work *w = list_first(&c->waiting, struct work, link);
 
         list_remove(&w->link);
         reactor_broken(r, w->q, "conv_load", err);
     }
-    c->is_pumping = false;
-    conv_forget(reactor_shards(r), c);
+    conv_free(c);
 }
 
 static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)

@@ -90,6 +90,7 @@ bool directory_is_reserved(const struct directory *d, struct str username);
 bool directory_defer(struct directory *d, struct request *r, user_id user);
 /* The tables show the writes up to `committed`: their ops answer, and what waited for them is served. */
 void directory_writes_applied(struct directory *d);
+void directory_writes_abandon(struct directory *d); /* frees those that are nobody's */
 
 /* directory_apply.c: from the logs to the tables. */
 void directory_work(struct directory *d); /* one transaction with what is ready */

@@ -57,19 +57,56 @@ out:
     return err;
 }
 
-enum err directory_admit(struct directory *d, struct directory_write *w, const struct record *v, size_t n)
+static void take(struct directory *d, struct directory_write *w)
 {
-    enum err err = ERR_OK;
-
-    if (d->is_stalled || d->n_writes >= DIRECTORY_WRITES_MAX)
-        return ERR_LIMIT;
-    for (size_t i = 0; i < n; i++)
-        TRY(append(d, &v[i], &w->last));
     reserve(d, w);
     list_push(&d->writes, &w->link);
     d->n_writes++;
-out:
-    return err;
+}
+
+static void rest_applied(struct directory *d, struct directory_write *w)
+{
+    (void)d;
+    mem_free(w);
+}
+
+/* The first records of a write are in the log and will be applied although the others were refused: what they reserve
+ * stays reserved until then, or the tables would be told of one name twice. */
+static void take_rest(struct directory *d, const struct directory_write *w)
+{
+    struct directory_write *rest = mem_alloc(sizeof *rest + w->username.len);
+
+    *rest = (struct directory_write){.last = w->last, .user = w->user, .applied = rest_applied};
+    rest->username = str_of((char *)(rest + 1), w->username.len);
+    if (w->username.len)
+        memcpy(rest + 1, w->username.p, w->username.len);
+    take(d, rest);
+}
+
+enum err directory_admit(struct directory *d, struct directory_write *w, const struct record *v, size_t n)
+{
+    if (d->is_stalled || d->n_writes >= DIRECTORY_WRITES_MAX)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < n; i++) {
+        enum err err = append(d, &v[i], &w->last);
+
+        if (err != ERR_OK && i > 0)
+            take_rest(d, w);
+        if (err != ERR_OK)
+            return err;
+    }
+    take(d, w);
+    return ERR_OK;
+}
+
+void directory_writes_abandon(struct directory *d)
+{
+    list_each (&d->writes, w, struct directory_write, link) {
+        if (w->applied == rest_applied) {
+            list_remove(&w->link);
+            mem_free(w);
+        }
+    }
 }
 
 void directory_answer(struct directory *d, struct request *r)

@@ -7,8 +7,9 @@ enum err owed_rows_add(struct db *d, const struct owed_row *o)
     return db_run(
         d,
         "INSERT INTO owed (user_id, conv, first_seq, last_seq, count, since) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (user_id, conv) DO UPDATE SET last_seq = excluded.last_seq, count = count + excluded.count"
-        " WHERE excluded.first_seq > last_seq",
+        " ON CONFLICT (user_id, conv) DO UPDATE SET last_seq = excluded.last_seq, count = count +"
+        " iif(excluded.first_seq > last_seq, excluded.count, min(excluded.count, excluded.last_seq - last_seq))"
+        " WHERE excluded.last_seq > last_seq",
         "uxuuui", o->user, bytes_of(&o->conv), o->first_seq, o->last_seq, o->count, o->since);
 }
 

@@ -111,11 +111,14 @@ void notify_owe(struct notify *n, struct notify_hint *hint, user_id user, const 
 void notify_delivered(struct notify *n, struct notify_hint *hint, user_id user, const struct conv_id *c,
                       uint64_t delivered, uint64_t head)
 {
+    enum err err;
+
     if (!n->owe || hint->settled[slot_of(user)] == user)
         return;
-    if (delivered >= head)
+    err = owed_clear(&n->table, OWED_ROWS_MAX, user, c, delivered);
+    if (err == ERR_OK && delivered >= head)
         hint->settled[slot_of(user)] = user;
-    gathered(n, owed_clear(&n->table, OWED_ROWS_MAX, user, c, delivered));
+    gathered(n, err);
 }
 
 void notify_accounted(struct notify *n, uint64_t pos)

@@ -68,6 +68,7 @@ PROMISE(a_name_stays_reserved_until_all_that_names_it_in_the_log_is_in_the_table
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {HOLDS(a_name_stays_reserved_until_all_that_names_it_in_the_log_is_in_the_tables)};
+    const struct CMUnitTest tests[] = {
+        HOLDS(a_name_stays_reserved_until_all_that_names_it_in_the_log_is_in_the_tables)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

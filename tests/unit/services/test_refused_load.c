@@ -31,7 +31,8 @@ static void are_clean(void *arg)
         c->all &= !stores[i] || lsm_is_clean(stores[i]);
 }
 
-/* What a session with more reads than may be under way does: the end of one asks for the next, from inside the answer. */
+/* What a session with more reads than may be under way does: the end of one asks for the next, from inside the answer.
+ */
 struct chain {
     struct world_test *w;
     struct request *next;

@@ -47,6 +47,26 @@ static void decode_block(struct dec *d, struct block_record *v)
     v->ts = dec_get_ts(d);
 }
 
+/* The cid's index entry, for ever: so a repeat finds its answer though there is no entry of its own. */
+static void encode_unchanged(const struct entry *v, struct buf *out)
+{
+    enc_add_bytes(out, v->conv.b, sizeof v->conv.b);
+    enc_add_u64(out, v->from);
+    enc_add_bytes(out, v->cid_hash, sizeof v->cid_hash);
+    enc_add_u64(out, v->fingerprint);
+    enc_add_varint(out, v->seq);
+}
+
+static void decode_unchanged(struct dec *d, struct entry *v)
+{
+    v->conv = dec_get_conv(d);
+    v->from = dec_get_u64(d);
+    dec_copy_bytes(d, v->cid_hash, sizeof v->cid_hash);
+    v->fingerprint = dec_get_u64(d);
+    v->seq = dec_get_varint(d);
+    d->failed |= v->seq == 0 || v->seq > SEQ_MAX;
+}
+
 static void encode_account(const struct account_record *v, struct buf *out)
 {
     enc_add_u64(out, v->user);
@@ -159,6 +179,9 @@ void record_encode(const struct record *r, struct buf *out)
     case RECORD_BLOCK:
         encode_block(&r->block, out);
         break;
+    case RECORD_UNCHANGED:
+        encode_unchanged(&r->entry, out);
+        break;
     case RECORD_ACCOUNT:
         encode_account(&r->account, out);
         break;
@@ -192,6 +215,9 @@ static bool decode_body(struct dec *d, struct arena *arena, struct record *out)
         return true;
     case RECORD_BLOCK:
         decode_block(d, &out->block);
+        return true;
+    case RECORD_UNCHANGED:
+        decode_unchanged(d, &out->entry);
         return true;
     case RECORD_ACCOUNT:
         decode_account(d, &out->account);

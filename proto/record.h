@@ -11,11 +11,12 @@
 enum { SHARD_COUNT = 256, SHARD_DIRECTORY = 256 };
 
 enum record_kind {
-    RECORD_ENTRY = 1,    /* an entry of a conversation */
-    RECORD_RECEIPT = 2,  /* a member's cursors moved */
-    RECORD_BLOCK = 3,    /* one of a pair blocks the other, or no longer */
-    RECORD_ACCOUNT = 64, /* sign-up */
-    RECORD_DEVICE = 65,  /* a device got a token (again) */
+    RECORD_ENTRY = 1,     /* an entry of a conversation */
+    RECORD_RECEIPT = 2,   /* a member's cursors moved */
+    RECORD_BLOCK = 3,     /* one of a pair blocks the other, or no longer */
+    RECORD_UNCHANGED = 4, /* a write that changed nothing was answered: its cid, and the seq that stands */
+    RECORD_ACCOUNT = 64,  /* sign-up */
+    RECORD_DEVICE = 65,   /* a device got a token (again) */
     RECORD_DEVICE_GONE = 66,
     RECORD_PROFILE = 67,
     RECORD_CONTACT = 68,
@@ -120,7 +121,7 @@ struct contact_record {
 struct record {
     enum record_kind kind;
     union {
-        struct entry entry;
+        struct entry entry; /* RECORD_UNCHANGED too: of it conv, seq, from, cid_hash, fingerprint */
         struct receipt_record receipt;
         struct block_record block;
         struct account_record account;

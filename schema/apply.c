@@ -23,6 +23,7 @@ enum err apply_record(struct db *d, const struct record *r)
         return contacts_apply_blocked(d, &r->contact);
     case RECORD_RECEIPT:
     case RECORD_BLOCK:
+    case RECORD_UNCHANGED:
     case RECORD_KIND_MAX:
         break;
     }

@@ -23,10 +23,10 @@ const struct member *group_writer(struct reactor *r, struct conv *c, struct requ
     return m;
 }
 
-static void print_ok(uint64_t seq, int64_t ts, bool dup, struct buf *out)
+static void print_ok(const struct entry *e, bool dup, struct buf *out)
 {
-    jsonw_key_int(out, "seq", (int64_t)seq);
-    jsonw_key_int(out, "ts", ts);
+    jsonw_key_int(out, "seq", (int64_t)e->seq);
+    jsonw_key_int(out, "ts", e->ts);
     if (dup)
         jsonw_key_bool(out, "dup", true);
     jsonw_close(out, '}');
@@ -35,14 +35,7 @@ static void print_ok(uint64_t seq, int64_t ts, bool dup, struct buf *out)
 void group_print(const struct entry *e, bool dup, struct buf *out)
 {
     jsonw_open(out, '{');
-    print_ok(e->seq, e->ts, dup, out);
-}
-
-void group_unchanged(struct reactor *r, struct conv *c, struct request *q, uint64_t seq, int64_t ts)
-{
-    jsonw_open(&q->out, '{');
-    print_ok(seq, ts, false, &q->out);
-    shard_ok_after(r, c, q, seq);
+    print_ok(e, dup, out);
 }
 
 void group_add_settings(struct buf *b, const struct group_settings *s)
@@ -121,7 +114,7 @@ static void print_created(const struct entry *e, bool dup, struct buf *out)
 {
     jsonw_open(out, '{');
     jsonw_key_conv(out, "conv", &e->conv);
-    print_ok(e->seq, e->ts, dup, out);
+    print_ok(e, dup, out);
 }
 
 static void create_found(struct reactor *r, struct conv *c, struct request *q) { shard_append(r, c, q); }

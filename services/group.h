@@ -17,8 +17,6 @@ enum { GROUP_KNOWN_FACTOR = 16 /* who is or was in, in multiples of the limit of
 const struct member *group_writer(struct reactor *r, struct conv *c, struct request *q, enum role least);
 /* The `ok` of all but group.create: {seq, ts}. */
 void group_print(const struct entry *e, bool dup, struct buf *out);
-/* Ends a write that changes nothing with the seq that stands, when that is committed. */
-void group_unchanged(struct reactor *r, struct conv *c, struct request *q, uint64_t seq, int64_t ts);
 /* Goes on with `found` if all of them are users, else ends the request; holds the conversation meanwhile. `v` lives as
  * long as the request. */
 void group_find_users(struct reactor *r, struct conv *c, struct request *q, const user_id *v, size_t n,

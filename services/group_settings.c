@@ -31,7 +31,7 @@ static void update_admit(struct reactor *r, struct conv *c, struct request *q)
     if (!group_writer(r, c, q, a->locked || is_for_admins(&e->settings) ? ROLE_ADMIN : ROLE_MEMBER))
         return;
     if (!is_any(&differ)) {
-        group_unchanged(r, c, q, a->head, a->last_ts);
+        shard_unchanged(r, c, q, a->head, a->last_ts);
         return;
     }
     e->settings = differ;

@@ -84,7 +84,7 @@ static void add_admit(struct reactor *r, struct conv *c, struct request *q)
         return;
     look_at_all(a, q, &add);
     if (add.n == 0) {
-        group_unchanged(r, c, q, add.seq, add.ts);
+        shard_unchanged(r, c, q, add.seq, add.ts);
         return;
     }
     fault = fault_of(a, &add, reactor_world(r)->limits.group_members);

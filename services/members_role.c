@@ -26,7 +26,7 @@ static void role_admit(struct reactor *r, struct conv *c, struct request *q)
     } else if ((a->role == ROLE_OWNER || m->role == ROLE_OWNER) && by->role < ROLE_OWNER) {
         reactor_fail(r, q, CODE_FORBIDDEN, "only an owner does this");
     } else if (m->role == a->role) {
-        group_unchanged(r, c, q, auth->head, auth->last_ts);
+        shard_unchanged(r, c, q, auth->head, auth->last_ts);
     } else if (m->role == ROLE_OWNER && owners(auth) == 1) {
         reactor_fail(r, q, CODE_CONFLICT, "the last owner stays one: make another first");
     } else {

@@ -170,7 +170,6 @@ static struct work *work_new(struct reactor *r, struct request *q, struct conv *
     w->fn = fn;
     w->since_ms = loop_now_ms(reactor_loop(r));
     list_init(&w->repeats);
-    list_init(&w->after);
     q->server = w;
     return w;
 }

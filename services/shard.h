@@ -59,9 +59,10 @@ void shard_once(struct reactor *r, struct conv *c, struct request *q, struct str
  * fingerprint; by the caller: kind, conv_kind and the rest. Answers the request after commit, or `unavailable` when
  * nothing was appended (draining, a full disk, or log or store at its bound for seconds: it waits for room first). */
 void shard_append(struct reactor *r, struct conv *c, struct request *q);
-/* Ends a request whose `out` is printed, once `seq` is committed (at once if it is): for writes that change nothing
- * because an entry, maybe still under way, did it already. */
-void shard_ok_after(struct reactor *r, struct conv *c, struct request *q, uint64_t seq);
+/* Instead of shard_append, for a write that changes nothing because the entry `seq` of time `ts`, maybe still under
+ * way, did it already: no entry comes to be, the cid is kept all the same, and after commit the request is answered by
+ * `print` with that seq and time. So a repeat is one, whatever has happened since. */
+void shard_unchanged(struct reactor *r, struct conv *c, struct request *q, uint64_t seq, int64_t ts);
 
 /* The member who asks, by what is committed: NULL, and the request is ended as an unknown conversation, when there is
  * none or the user never was in it. Who left stays known: member->is_in says. */

@@ -87,6 +87,8 @@ static int64_t time_of(struct reactor *r, const struct conv *c)
 }
 
 static void entry_committed(struct reactor *r, struct appended *a);
+static void unchanged_committed(struct reactor *r, struct appended *a);
+static void submit(struct reactor *r, struct conv *c, struct request *q);
 
 /* False when it waited long enough. */
 static bool stall(struct reactor *r, struct conv *c, struct work *w)
@@ -114,16 +116,25 @@ void shards_stall_over(struct timer *t)
         struct work *w = list_first(&all, struct work, link);
 
         list_remove(&w->link);
-        shard_continue(s->r, w->conv, w->q, shard_append);
+        shard_continue(s->r, w->conv, w->q, submit);
     }
+}
+
+static void submit(struct reactor *r, struct conv *c, struct request *q)
+{
+    struct work *w = work_of(q);
+    enum err err = shard_log_append(r, &w->log);
+
+    if (err == ERR_OK)
+        map_add(&reactor_shards(r)->cids, cid_slot(w->log.rec.entry.cid_hash), w);
+    else if (err != ERR_LIMIT || !stall(r, c, w))
+        shard_log_refuse(r, q, err);
 }
 
 void shard_append(struct reactor *r, struct conv *c, struct request *q)
 {
-    struct shards *s = reactor_shards(r);
     struct work *w = work_of(q);
     struct entry *e = &w->log.rec.entry;
-    enum err err;
 
     w->log.rec.kind = RECORD_ENTRY;
     w->log.conv = c;
@@ -134,28 +145,23 @@ void shard_append(struct reactor *r, struct conv *c, struct request *q)
     e->from = q->actor.user;
     e->device = q->actor.device;
     e->ts = time_of(r, c);
-    err = shard_log_append(r, &w->log);
-    if (err == ERR_OK)
-        map_add(&s->cids, cid_slot(e->cid_hash), w);
-    else if (err != ERR_LIMIT || !stall(r, c, w))
-        shard_log_refuse(r, q, err);
+    submit(r, c, q);
 }
 
-void shard_ok_after(struct reactor *r, struct conv *c, struct request *q, uint64_t seq)
+/* The entry that stands is before this record in the same log, so it is committed before. */
+void shard_unchanged(struct reactor *r, struct conv *c, struct request *q, uint64_t seq, int64_t ts)
 {
-    struct shards *s = reactor_shards(r);
+    struct work *w = work_of(q);
+    struct entry *e = &w->log.rec.entry;
 
-    if (seq <= c->now.head) {
-        reactor_ok(r, q);
-        return;
-    }
-    list_each (&s->appended, a, struct appended, link) {
-        if (a->conv == c && is_entry(a) && a->rec.entry.seq == seq) {
-            list_push(&container_of(a, struct work, log)->after, &work_of(q)->link);
-            return;
-        }
-    }
-    reactor_broken(r, q, "ok_after", ERR_NOT_FOUND);
+    w->log.rec.kind = RECORD_UNCHANGED;
+    w->log.conv = c;
+    w->log.committed = unchanged_committed;
+    e->conv = c->id;
+    e->from = q->actor.user;
+    e->seq = seq;
+    e->ts = ts;
+    submit(r, c, q);
 }
 
 /* Commit. */
@@ -315,31 +321,40 @@ static void answer_repeats(struct reactor *r, struct work *w)
         w->print(&w->log.rec.entry, true, &again->q->out);
         reactor_ok(r, again->q);
     }
-    while (!list_is_empty(&w->after)) {
-        struct work *other = list_first(&w->after, struct work, link);
-
-        list_remove(&other->link);
-        reactor_ok(r, other->q);
-    }
 }
 
 static bool is_work(const void *value, const void *key) { return value == key; }
 
+/* Its answer, and that of those who asked the same meanwhile. */
+static void answer(struct reactor *r, struct work *w)
+{
+    struct conv *c = w->conv;
+
+    answer_repeats(r, w);
+    w->print(&w->log.rec.entry, false, &w->q->out);
+    reactor_ok(r, w->q); /* the entry's memory goes with the request */
+    c->in_flight--;
+    conv_settle(r, c);
+}
+
 static void entry_committed(struct reactor *r, struct appended *a)
 {
-    struct shards *s = reactor_shards(r);
     struct work *w = container_of(a, struct work, log);
     struct conv *c = a->conv;
     const struct entry *e = &a->rec.entry;
 
-    map_take(&s->cids, cid_slot(e->cid_hash), is_work, w);
+    map_take(&reactor_shards(r)->cids, cid_slot(e->cid_hash), is_work, w);
     metric_add(reactor_metrics(r), METRIC_ENTRIES, 1);
     c->authors[c->next_author++ % AUTHORS_KEPT] = e->from;
     notify_delivered(reactor_notify(r), &c->hint, e->from, &c->id, e->seq, e->seq); /* who writes has what is before */
     tell(r, c, e);
-    answer_repeats(r, w);
-    w->print(e, false, &w->q->out);
-    reactor_ok(r, w->q); /* the entry's memory goes with the request */
-    c->in_flight--;
-    conv_settle(r, c);
+    answer(r, w);
+}
+
+static void unchanged_committed(struct reactor *r, struct appended *a)
+{
+    struct work *w = container_of(a, struct work, log);
+
+    map_take(&reactor_shards(r)->cids, cid_slot(a->rec.entry.cid_hash), is_work, w);
+    answer(r, w);
 }

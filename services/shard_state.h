@@ -39,7 +39,6 @@ struct work {
     shard_fn *fn, *admit;
     shard_print_fn *print;
     struct link repeats; /* struct work: the same cid again, while this one is under way */
-    struct link after;   /* struct work: shard_ok_after */
     enum err err;
     uint64_t since_ms; /* when it came */
     struct appended log;

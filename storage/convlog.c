@@ -119,6 +119,8 @@ enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r
         err = put_entry(&p, &r->entry, bytes);
     else if (r->kind == RECORD_BLOCK)
         err = put_state(&p);
+    else if (r->kind == RECORD_UNCHANGED)
+        err = put_cid(&p, &r->entry);
     else if (r->kind == RECORD_RECEIPT)
         err = now->kind == CONV_PAIR ? put_state(&p) : put_cursors(&p, r->receipt.user);
     buf_deinit(&p.value);

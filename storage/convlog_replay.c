@@ -65,6 +65,7 @@ static const struct conv_id *conv_of(const struct record *r)
 {
     switch (r->kind) {
     case RECORD_ENTRY:
+    case RECORD_UNCHANGED:
         return &r->entry.conv;
     case RECORD_RECEIPT:
         return &r->receipt.conv;

@@ -111,7 +111,7 @@ static void rnd_profile(struct profile_record *p, struct arena *a)
 
 static const enum record_kind kinds[] = {
     RECORD_ENTRY,       RECORD_RECEIPT, RECORD_BLOCK,   RECORD_ACCOUNT, RECORD_DEVICE,
-    RECORD_DEVICE_GONE, RECORD_PROFILE, RECORD_CONTACT, RECORD_BLOCKED,
+    RECORD_DEVICE_GONE, RECORD_PROFILE, RECORD_CONTACT, RECORD_BLOCKED, RECORD_UNCHANGED,
 };
 
 static void rnd_record(struct record *r, struct arena *a)
@@ -128,6 +128,11 @@ static void rnd_record(struct record *r, struct arena *a)
     case RECORD_BLOCK:
         r->block = (struct block_record){{{1}}, rnd(), rnd(), coin(), rnd_ts()};
         rnd_bytes(r->block.conv.b, 16);
+        break;
+    case RECORD_UNCHANGED:
+        r->entry = (struct entry){.from = rnd(), .fingerprint = rnd(), .seq = 1 + rnd() % SEQ_MAX};
+        rnd_bytes(r->entry.conv.b, 16);
+        rnd_bytes(r->entry.cid_hash, 16);
         break;
     case RECORD_ACCOUNT:
         r->account = (struct account_record){rnd(), rnd_ts(), rnd_text(a), rnd_text(a), rnd_text(a), rnd_text(a)};
@@ -185,6 +190,7 @@ static void assert_same(const struct record *a, const struct record *b)
 {
     switch (a->kind) {
     case RECORD_ENTRY:
+    case RECORD_UNCHANGED:
         assert_same_entry(&a->entry, &b->entry);
         break;
     case RECORD_PROFILE:

@@ -132,6 +132,40 @@ PROMISE(adding_who_is_in_is_ok_with_the_seq_that_stands)
     world_end(w);
 }
 
+/* The cid of a write that changed nothing is kept like any other: else a retry could undo what others did since. */
+PROMISE(a_retry_of_what_changed_nothing_changes_nothing_later_either)
+{
+    struct world_test *w = start(2);
+    char *g = make(w);
+    struct answer *a[2];
+    int dups = 0;
+
+    for (int i = 0; i < 2; i++)
+        a[i] = ask_start(w, (unsigned)i, ANN, 1, ADD(g, "e", USERS_OF(BEN)));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(answer_wait(a[i])->code, CODE_OK);
+        assert_int_equal(number_in(a[i]->text, "seq"), 1);
+        dups += strstr(a[i]->text, "\"dup\":true") != NULL;
+        answer_free(a[i]);
+    }
+    assert_int_equal(dups, 1);
+    expect(w, ANN, UPDATE(g, "u", "\"announce\":false"), CODE_OK, "\"seq\":1");
+    expect(w, ANN, UPDATE(g, "u", "\"announce\":true"), CODE_CONFLICT, "cid");
+    expect(w, ANN, SEND(g, "u", "x"), CODE_CONFLICT, "cid");
+    expect(w, ANN, REMOVE(g, "r", USERS_OF(BEN)), CODE_OK, "\"seq\":2");
+    for (int i = 0; i < 2; i++) {
+        expect(w, ANN, ADD(g, "e", USERS_OF(BEN)), CODE_OK, "\"seq\":1");
+        expect(w, ANN, ADD(g, "e", USERS_OF(BEN)), CODE_OK, "\"dup\":true");
+        expect(w, ANN, ADD(g, "e", USERS_OF(DAN)), CODE_CONFLICT, "cid");
+        expect(w, BEN, SEND(g, JSON("b%d", i), "x"), CODE_FORBIDDEN, "not a member");
+        if (i == 0)
+            world_crash(w);
+    }
+    expect(w, ANN, SEND(g, "m", "x"), CODE_OK, "\"seq\":3");
+    mem_free(g);
+    world_end(w);
+}
+
 PROMISE(rights_follow_the_role)
 {
     struct world_test *w = start(2);
@@ -302,6 +336,7 @@ int main(void)
         HOLDS(creating_again_with_the_same_cid_finds_the_same_group),
         HOLDS(members_must_exist_and_fit),
         HOLDS(adding_who_is_in_is_ok_with_the_seq_that_stands),
+        HOLDS(a_retry_of_what_changed_nothing_changes_nothing_later_either),
         HOLDS(rights_follow_the_role),
         HOLDS(settings_that_stay_as_they_are_make_no_entry),
         HOLDS(who_is_removed_keeps_the_past_and_nothing_after),

@@ -120,6 +120,20 @@ static bool is_new_folder(struct server *s)
     return is_new;
 }
 
+/* Recovery writes copies of the logs' tails before anything can be given back. On a full disk it gets the space that
+ * the segments kept ready hold. */
+static enum err make_space(struct server *s)
+{
+    uint64_t free_bytes;
+    enum err err;
+
+    TRY(fs_space(s->env->fs, s->data.path, &free_bytes));
+    if (free_bytes < SEGMENTS_AHEAD * (uint64_t)s->options.segment_bytes)
+        TRY(segpool_discard(s->env, s->log_dir));
+out:
+    return err;
+}
+
 static enum err open_data(struct server *s, char **why)
 {
     unsigned wanted = (unsigned)s->options.stores;
@@ -129,6 +143,7 @@ static enum err open_data(struct server *s, char **why)
         wanted = NEW_STORES;
     TRY(data_dir_open(s->env, s->options.data, wanted, &s->data, why));
     s->log_dir = path_in(s->data.path, "log");
+    err = make_space(s);
 out:
     return err;
 }

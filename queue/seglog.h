@@ -22,6 +22,8 @@ struct segpool_conf {
 };
 MUST_CHECK enum err segpool_open(const struct segpool_conf *c, struct segpool **out);
 void segpool_close(struct segpool *p);
+/* Before a pool is opened: removes what an earlier one kept ready. Recovery on a full disk needs the space. */
+MUST_CHECK enum err segpool_discard(struct env *env, const char *dir);
 
 /* Recovery, before any stream is opened: what logs are there, and what they hold. */
 MUST_CHECK enum err seglog_list(struct env *env, const char *dir, uint64_t **ids, size_t *n); /* ascending; mem_free */

@@ -197,6 +197,25 @@ out:
     return err;
 }
 
+enum err segpool_discard(struct env *env, const char *dir)
+{
+    char *ready_dir = segment_ready_dir(dir);
+    uint64_t *ids = NULL;
+    size_t n = 0;
+    enum err err = segment_list(env->fs, ready_dir, ".seg", &ids, &n);
+
+    if (err == ERR_NOT_FOUND)
+        err = ERR_OK;
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        char *path = segment_ready_path(dir, ids[i], ".seg");
+        err = fs_remove(env->fs, path);
+        mem_free(path);
+    }
+    mem_free(ids);
+    mem_free(ready_dir);
+    return err;
+}
+
 static void deinit(struct segpool *p)
 {
     list_each (&p->given, g, struct given_back, link)

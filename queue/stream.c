@@ -275,41 +275,60 @@ static enum err next_segment(struct stream *s)
     return ERR_OK;
 }
 
-static enum err admit(struct stream *s, size_t body)
+static enum err admit(struct stream *s, size_t n, size_t bodies)
 {
     uint64_t in_flight = s->end - stream_committed(s);
+    size_t bytes = n * RECORD_HEADER + bodies;
 
     if (atomic_load_explicit(&s->notice->failed, memory_order_relaxed))
         return ERR_CLOSED;
-    if (body > s->max_body)
+    if ((n - 1) * RECORD_HEADER + bodies > s->max_body)
         return ERR_INVALID;
-    if (in_flight && in_flight + RECORD_HEADER + body > s->conf.max_in_flight)
+    if (in_flight && in_flight + bytes > s->conf.max_in_flight)
         return ERR_LIMIT;
-    if (s->open->bytes.len + RECORD_HEADER + body > BATCH_MAX)
+    if (s->open->bytes.len + bytes > BATCH_MAX)
         stream_flush(s);
-    return fits(s, RECORD_HEADER + body) ? ERR_OK : next_segment(s);
+    return fits(s, bytes) ? ERR_OK : next_segment(s);
 }
 
-static void add_record(struct chunk *c, const struct log_record *r)
+static void add_record(struct stream *s, struct log_record *r)
 {
+    struct chunk *c = s->open;
+
+    r->log_id = s->conf.log_id;
+    r->pos = s->end;
+    r->next = s->end + RECORD_HEADER + r->body.len;
     record_write((uint8_t *)buf_reserve(&c->bytes, RECORD_HEADER + r->body.len), r);
     c->bytes.len += RECORD_HEADER + r->body.len;
     c->records++;
     c->topics |= r->topics;
     for (unsigned topics = r->topics; topics; topics &= topics - 1)
         c->topic_end[__builtin_ctz(topics)] = r->next;
+    s->end = r->next;
+}
+
+enum err stream_append_all(struct stream *s, struct log_record *v, size_t n)
+{
+    size_t bodies = 0;
+    enum err err;
+
+    for (size_t i = 0; i < n; i++)
+        bodies += v[i].body.len;
+    TRY(admit(s, n, bodies));
+    for (size_t i = 0; i < n; i++)
+        add_record(s, &v[i]);
+out:
+    return err;
 }
 
 enum err stream_append(struct stream *s, uint8_t kind, uint16_t shard, uint8_t topics, struct str body, uint64_t *pos)
 {
-    enum err err = admit(s, body.len);
-    if (err != ERR_OK)
-        return err;
-    struct log_record r = {s->conf.log_id, s->end, s->end + RECORD_HEADER + body.len, kind, topics, shard, body};
-    add_record(s->open, &r);
-    *pos = r.pos;
-    s->end = r.next;
-    return ERR_OK;
+    struct log_record r = {.kind = kind, .topics = topics, .shard = shard, .body = body};
+    enum err err = stream_append_all(s, &r, 1);
+
+    if (err == ERR_OK)
+        *pos = r.pos;
+    return err;
 }
 
 struct stream_counts stream_counts(const struct stream *s)

@@ -40,6 +40,9 @@ void stream_close(struct stream *s);
  * is durable once on_commit's end is greater than that. `topics`: which consumers it concerns, a bit each. */
 MUST_CHECK enum err stream_append(struct stream *s, uint8_t kind, uint16_t shard, uint8_t topics, struct str body,
                                   uint64_t *pos);
+/* The same for records that belong together: all are taken, or none. Of each, kind, shard, topics and body are read,
+ * and log_id, pos and next are filled in. Their bodies together are at most as large as one. */
+MUST_CHECK enum err stream_append_all(struct stream *s, struct log_record *v, size_t n);
 /* Hands what was appended to the writer; called once at the end of each loop turn. Wakes it at most once. */
 void stream_flush(struct stream *s);
 

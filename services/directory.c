@@ -242,7 +242,6 @@ void directory_destroy(struct directory *d)
         mem_free(r);
     }
     seed_abandon(d);
-    directory_writes_abandon(d);
     map_deinit(&d->names);
     map_deinit(&d->busy);
     loop_unhook(&d->turn);

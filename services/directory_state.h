@@ -78,8 +78,8 @@ struct directory {
 };
 
 /* directory_write.c: admission. */
-/* Appends the records and takes the write. On failure (FULL, LIMIT: at a bound) what was appended before the record
- * that was refused still happens, unanswered: so nothing is promised. */
+/* Appends the records, all or none, and takes the write. FULL, LIMIT: at a bound. */
+enum { DIRECTORY_RECORDS_MAX = 2 };
 MUST_CHECK enum err directory_admit(struct directory *d, struct directory_write *w, const struct record *v, size_t n);
 /* Ends a request with what admission said. */
 void directory_refuse(struct directory *d, struct request *r, enum err err);
@@ -90,7 +90,6 @@ bool directory_is_reserved(const struct directory *d, struct str username);
 bool directory_defer(struct directory *d, struct request *r, user_id user);
 /* The tables show the writes up to `committed`: their ops answer, and what waited for them is served. */
 void directory_writes_applied(struct directory *d);
-void directory_writes_abandon(struct directory *d); /* frees those that are nobody's */
 
 /* directory_apply.c: from the logs to the tables. */
 void directory_work(struct directory *d); /* one transaction with what is ready */

@@ -3,6 +3,7 @@
  * waits, so that it is judged by what came of the first; profiles and sign-ups need no such order beyond the log's. */
 #include "services/directory_state.h"
 #include "base/log.h"
+#include <assert.h>
 
 static uint64_t name_hash(const struct directory *d, struct str name)
 {
@@ -40,73 +41,59 @@ static void release(struct directory *d, struct directory_write *w)
         map_take(&d->busy, hash_u64(w->user), has_user, &w->user);
 }
 
-static enum err append(struct directory *d, const struct record *r, uint64_t *pos)
+static struct directory_record *kept_new(const struct record *r)
 {
     struct buf bytes = {0};
     struct directory_record *kept;
-    enum err err;
 
     record_encode(r, &bytes);
-    TRY(stream_append(d->stream, (uint8_t)r->kind, SHARD_DIRECTORY, TOPIC_TABLES, buf_get(&bytes), pos));
     kept = mem_alloc(sizeof *kept + bytes.len);
-    *kept = (struct directory_record){.pos = *pos, .kind = (uint8_t)r->kind, .len = bytes.len};
+    *kept = (struct directory_record){.kind = (uint8_t)r->kind, .len = bytes.len};
     memcpy(kept->bytes, bytes.p, bytes.len);
-    list_push(&d->records, &kept->link);
-out:
     buf_deinit(&bytes);
+    return kept;
+}
+
+/* All or none: an account without the device that was made with it would hold a name that nobody reserved, and with the
+ * next one to get it the log could never be applied. */
+static enum err append(struct directory *d, const struct record *v, size_t n, uint64_t *last)
+{
+    struct directory_record *kept[DIRECTORY_RECORDS_MAX];
+    struct log_record recs[DIRECTORY_RECORDS_MAX];
+    enum err err;
+
+    assert(n <= DIRECTORY_RECORDS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        kept[i] = kept_new(&v[i]);
+        recs[i] = (struct log_record){.kind = kept[i]->kind,
+                                      .topics = TOPIC_TABLES,
+                                      .shard = SHARD_DIRECTORY,
+                                      .body = str_of(kept[i]->bytes, kept[i]->len)};
+    }
+    err = stream_append_all(d->stream, recs, n);
+    for (size_t i = 0; i < n; i++) {
+        if (err != ERR_OK) {
+            mem_free(kept[i]);
+            continue;
+        }
+        kept[i]->pos = *last = recs[i].pos;
+        list_push(&d->records, &kept[i]->link);
+    }
     return err;
-}
-
-static void take(struct directory *d, struct directory_write *w)
-{
-    reserve(d, w);
-    list_push(&d->writes, &w->link);
-    d->n_writes++;
-}
-
-static void rest_applied(struct directory *d, struct directory_write *w)
-{
-    (void)d;
-    mem_free(w);
-}
-
-/* The first records of a write are in the log and will be applied although the others were refused: what they reserve
- * stays reserved until then, or the tables would be told of one name twice. */
-static void take_rest(struct directory *d, const struct directory_write *w)
-{
-    struct directory_write *rest = mem_alloc(sizeof *rest + w->username.len);
-
-    *rest = (struct directory_write){.last = w->last, .user = w->user, .applied = rest_applied};
-    rest->username = str_of((char *)(rest + 1), w->username.len);
-    if (w->username.len)
-        memcpy(rest + 1, w->username.p, w->username.len);
-    take(d, rest);
 }
 
 enum err directory_admit(struct directory *d, struct directory_write *w, const struct record *v, size_t n)
 {
+    enum err err;
+
     if (d->is_stalled || d->n_writes >= DIRECTORY_WRITES_MAX)
         return ERR_LIMIT;
-    for (size_t i = 0; i < n; i++) {
-        enum err err = append(d, &v[i], &w->last);
-
-        if (err != ERR_OK && i > 0)
-            take_rest(d, w);
-        if (err != ERR_OK)
-            return err;
-    }
-    take(d, w);
-    return ERR_OK;
-}
-
-void directory_writes_abandon(struct directory *d)
-{
-    list_each (&d->writes, w, struct directory_write, link) {
-        if (w->applied == rest_applied) {
-            list_remove(&w->link);
-            mem_free(w);
-        }
-    }
+    TRY(append(d, v, n, &w->last));
+    reserve(d, w);
+    list_push(&d->writes, &w->link);
+    d->n_writes++;
+out:
+    return err;
 }
 
 void directory_answer(struct directory *d, struct request *r)

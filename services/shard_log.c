@@ -195,14 +195,15 @@ static enum err apply(struct shards *s, struct appended *a)
     return convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
 }
 
-/* All stores, those too that the records before `pos` don't concern: they have nothing to miss. */
-static void stores_applied(struct shards *s, uint64_t pos)
+/* All stores, those too that the records before `pos` don't concern: they have nothing to miss. Not `half`, which took
+ * a part of the record at `pos`: it must not be flushed before it has the rest. */
+static void stores_applied(struct shards *s, uint64_t pos, const struct lsm *half)
 {
     struct lsm *const *stores;
     size_t n = reactor_stores(s->r, &stores);
 
     for (size_t i = 0; i < n; i++)
-        if (stores[i])
+        if (stores[i] && stores[i] != half)
             lsm_applied(stores[i], stream_log_id(reactor_stream(s->r)), pos);
 }
 
@@ -211,7 +212,7 @@ static void on_retry(struct timer *t) { process(container_of(t, struct shards, r
 
 static void stand_still(struct shards *s, const struct appended *a, enum err err)
 {
-    stores_applied(s, a->pos);
+    stores_applied(s, a->pos, conv_store(s->r, a->conv));
     if (err == ERR_LIMIT) {
         s->retry.fn = on_retry;
         timer_set(reactor_loop(s->r), &s->retry, RETRY_STORE_MS);
@@ -243,7 +244,7 @@ static void process(struct shards *s)
         a->committed(s->r, a);
     }
     if (any && !s->has_failed && !timer_is_set(&s->retry)) {
-        stores_applied(s, s->committed);
+        stores_applied(s, s->committed, NULL);
         notify_accounted(reactor_notify(s->r), s->committed);
     }
     if (for_tables && s->on_tables)

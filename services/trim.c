@@ -10,7 +10,7 @@ struct trim {
     struct views *views;
     struct timer timer;
     struct job remove;
-    bool stores_have_old, has_forgotten, is_removing;
+    bool stores_have_old, has_forgotten, is_removing, is_left; /* left: a log could not be removed */
 };
 
 /* A store with nothing in memory has everything that it was given, whatever its manifest says: the last records that it
@@ -97,8 +97,10 @@ static void remove_old(struct job *j)
     for (size_t i = 0; i < n; i++) {
         enum err err = seglog_remove(reactor_env(t->r), t->log_dir, logs[i].log_id);
 
-        if (err != ERR_OK && err != ERR_NOT_FOUND)
-            log_warn("log.not_removed", "log=%llx err=%s", (unsigned long long)logs[i].log_id, err_name(err));
+        if (err == ERR_OK || err == ERR_NOT_FOUND)
+            continue;
+        t->is_left = true; /* so its positions stay, or the next start would apply it again to what is newer */
+        log_warn("log.not_removed", "log=%llx err=%s", (unsigned long long)logs[i].log_id, err_name(err));
     }
 }
 
@@ -108,8 +110,8 @@ static void on_removed(struct job *j)
     const struct views_log *logs;
 
     log_info("log.old_removed", "logs=%zu", views_old(t->views, &logs));
-    views_old_removed(t->views);
-    t->is_removing = false;
+    if (!t->is_left)
+        views_old_removed(t->views);
 }
 
 static void start_removing(struct trim *t)

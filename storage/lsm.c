@@ -93,6 +93,8 @@ static enum err read_root(struct lsm *l, struct manifest *m, struct buf *why)
     TRY(fs_mkdirs(l->fs, l->dir));
     TRY(fs_list(l->fs, l->dir, note_table, &f));
     err = manifest_read(l->fs, l->dir, m);
+    if (err == ERR_OK) /* who wrote it may have been cut before it did this: what is read proves nothing */
+        TRY(fs_sync_dir(l->fs, l->dir));
     if (err == ERR_NOT_FOUND && f.n == 0) {
         m->next_table = 1;
         TRY(write_manifest(l, m)); /* from now on tables without a manifest are damage */

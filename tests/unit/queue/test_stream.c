@@ -177,6 +177,30 @@ PROMISE(too_much_in_flight_is_refused_until_some_is_durable)
     gate_end(&g);
 }
 
+PROMISE(records_that_belong_together_are_taken_all_or_none)
+{
+    struct rig r;
+    struct log_record v[2] = {{.kind = 1, .body = rig_body(1)}, {.kind = 2, .body = rig_body(1)}};
+    uint64_t pos, end;
+
+    rig_start(&r);
+    assert_ok(rig_try_pool(&r, 8192, 2));
+    struct stream_conf c = rig_conf(&r, 7);
+    c.max_in_flight = 2 * RECORD_HEADER + 2 * rig_len(1) + 1; /* two and not three */
+    assert_ok(stream_open(&c, &r.stream));
+    assert_ok(stream_append(r.stream, 0, 0, 0, rig_body(1), &pos));
+    end = stream_end(r.stream);
+    assert_int_equal(stream_append_all(r.stream, v, 2), ERR_LIMIT); /* one would have fitted */
+    assert_int_equal(stream_end(r.stream), end);
+    stream_flush(r.stream);
+    rig_wait(&r, end);
+    assert_ok(stream_append_all(r.stream, v, 2));
+    assert_int_equal(v[0].pos, end);
+    assert_int_equal(v[1].pos, v[0].next);
+    assert_int_equal(stream_end(r.stream), v[1].next);
+    rig_end(&r);
+}
+
 PROMISE(a_full_disk_refuses_before_the_first_byte_and_recovers)
 {
     struct rig r;
@@ -352,6 +376,7 @@ int main(void)
         HOLDS(a_busy_log_waits_for_those_it_just_answered),
         HOLDS(an_append_that_is_alone_never_waits_for_company),
         HOLDS(too_much_in_flight_is_refused_until_some_is_durable),
+        HOLDS(records_that_belong_together_are_taken_all_or_none),
         HOLDS(a_full_disk_refuses_before_the_first_byte_and_recovers),
         HOLDS(after_a_failed_sync_it_is_said_once_and_nothing_is_committed),
         HOLDS(after_a_failed_write_it_is_said_once_and_nothing_is_committed),

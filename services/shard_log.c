@@ -56,7 +56,7 @@ enum err shard_log_append(struct reactor *r, struct appended *a)
     if (atomic_load_explicit(&reactor_world(r)->draining, memory_order_relaxed))
         return ERR_CLOSED;
     if (s->has_failed || lsm_is_busy(conv_store(r, c)))
-        return ERR_LIMIT;
+        return lsm_is_full(conv_store(r, c)) ? ERR_FULL : ERR_LIMIT;
     record_encode(&a->rec, b);
     err = stream_append(reactor_stream(r), (uint8_t)a->rec.kind, c->shard, topics, buf_get(b), &a->pos);
     if (err != ERR_OK)

@@ -42,6 +42,8 @@ MUST_CHECK enum err lsm_put(struct lsm *l, struct str key, struct str value);
 MUST_CHECK enum err lsm_delete(struct lsm *l, struct str key);
 /* True when puts should wait or be refused soon: checked by the admitter before it appends to the log. */
 bool lsm_is_busy(struct lsm *l);
+/* The disk had no space for the last flush or manifest: waiting does not help before an operator does. */
+bool lsm_is_full(const struct lsm *l);
 /* Everything of log `log_id` before `pos` has been put. May freeze the memtable (then starts the flush). */
 void lsm_applied(struct lsm *l, uint64_t log_id, uint64_t pos);
 /* Freezes and flushes even a small memtable: for trimming, shutdown and tests. AGAIN while one is under way. */

@@ -81,6 +81,11 @@ class FullDisk(unittest.IsolatedAsyncioTestCase):
             if refused == 20:
                 break
         self.assertEqual(refused, 20)
+        await server.kill()  # and again while there is no space: what was acknowledged can be read
+        await server.start()
+        phone = await ana.connect()
+        last = await phone.ok("history", conv=acked[0]["conv"], limit=1)
+        self.assertEqual(last["entries"][0]["seq"], len(acked))
         os.unlink(filler)
         for _ in range(100):  # space is looked for every second: retry as a client would
             reply = await phone.request("message.send", user=ben.id, cid=cid(), content=text("after"))

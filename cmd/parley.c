@@ -1,5 +1,6 @@
 /* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
 #include "cmd/parley_users.h"
+#include "cmd/parley_verify.h"
 #include "base/str.h"
 #include <stdio.h>
 
@@ -11,6 +12,7 @@ struct command {
 };
 static const struct command commands[] = {
     {{"users", "seed"}, users_seed, users_seed_help, "make accounts without a password, for load and tests"},
+    {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -18,7 +20,7 @@ static void usage(FILE *out)
 {
     fputs("parley: looks after a Parley server's data. `parley COMMAND --help` says more.\n\n", out);
     for (int i = 0; i < COMMANDS; i++)
-        fprintf(out, "  parley %s %-8s %s\n", commands[i].words[0], commands[i].words[1] ? commands[i].words[1] : "",
+        fprintf(out, "  parley %-7s %-5s %s\n", commands[i].words[0], commands[i].words[1] ? commands[i].words[1] : "",
                 commands[i].what);
 }
 

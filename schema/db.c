@@ -1,4 +1,4 @@
-#include "schema/db.h"
+#include "schema/db_check.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/hash.h"
@@ -181,6 +181,36 @@ enum err db_open_reader(const char *path, struct db **out)
     d = NULL;
 out:
     db_close(d);
+    return err;
+}
+
+/* As a URI, so that SQLite can be told that the file never changes: it then neither wants nor makes files beside it. */
+static void still_uri(const char *path, struct buf *out)
+{
+    buf_str(out, STR("file:"));
+    for (; *path; path++) {
+        if (strchr("?#%", *path))
+            buf_printf(out, "%%%02x", (unsigned char)*path);
+        else
+            buf_char(out, *path);
+    }
+    buf_str(out, STR("?immutable=1"));
+    buf_char(out, '\0');
+}
+
+enum err db_open_still(const char *path, bool is_alone, struct db **out)
+{
+    struct buf uri = {0};
+    struct db *d = NULL;
+    enum err err;
+
+    if (!is_alone)
+        return db_open_reader(path, out);
+    still_uri(path, &uri);
+    TRY(handle_open(uri.p, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, READER_BUSY_MS, &d));
+    *out = d;
+out:
+    buf_deinit(&uri);
     return err;
 }
 

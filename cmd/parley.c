@@ -1,4 +1,6 @@
 /* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
+#include "cmd/parley_backup.h"
+#include "cmd/parley_restore.h"
 #include "cmd/parley_users.h"
 #include "cmd/parley_verify.h"
 #include "base/str.h"
@@ -12,6 +14,9 @@ struct command {
 };
 static const struct command commands[] = {
     {{"users", "seed"}, users_seed, users_seed_help, "make accounts without a password, for load and tests"},
+    {{"backup", "list"}, backup_list_all, backup_list_help, "list the backups in a folder"},
+    {{"backup"}, backup, backup_help, "back up a running or stopped server"},
+    {{"restore"}, restore, restore_help, "make a new data folder out of a backup"},
     {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -1,5 +1,6 @@
 #include "cmd/parley_verify.h"
 #include "base/conf.h"
+#include "cmd/parley_backup_check.h"
 #include "cmd/parley_tool.h"
 #include "cmd/parley_verify_folder.h"
 #include "storage/placement.h"
@@ -45,6 +46,32 @@ static void say(const struct verify_totals *t)
         printf("whole\n");
 }
 
+/* First what the list says of each file, then what is in them: damage that was copied is damage, too. */
+static int verify_backup(const char *folder)
+{
+    struct env *env = env_posix();
+    struct verify_totals totals = {0};
+    struct backup_list list = {0};
+    char *files = tool_path(folder, BACKUP_FILES), *why = NULL;
+    struct pace pace;
+    int result = 2;
+    enum err err;
+
+    pace_begin(&pace, env, 0);
+    TRY(backup_open(env, folder, &list, &why));
+    TRY(backup_check(&pace, folder, &list, &totals.damages));
+    TRY(verify_folder(env, files, &totals, &why));
+    say(&totals);
+    result = totals.damages ? 1 : 0;
+out:
+    if (err != ERR_OK)
+        tool_complain(folder, why);
+    backup_list_deinit(&list);
+    mem_free(files);
+    mem_free(why);
+    return err == ERR_CORRUPT ? 1 : result;
+}
+
 static int verify_data(const char *data)
 {
     struct env *env = env_posix();
@@ -75,12 +102,10 @@ int verify(int argc, char **argv)
     tool_be_nice();
     if (conf_load(options, OPTIONS, &o, &argc, argv, &why) != ERR_OK)
         tool_complain(why, NULL);
-    else if (argc > 1)
-        tool_complain("what is this?", argv[1]);
-    else if (!*o.data)
-        tool_complain("--data is needed", NULL);
+    else if (argc > 2 || (argc == 2) == (*o.data != '\0'))
+        tool_complain("what is wanted: parley verify --data DIR, or parley verify BACKUP", NULL);
     else
-        result = verify_data(o.data);
+        result = argc == 2 ? verify_backup(argv[1]) : verify_data(o.data);
     mem_free(why);
     return result;
 }

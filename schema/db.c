@@ -1,4 +1,5 @@
 #include "schema/db_check.h"
+#include "schema/db_in.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/hash.h"
@@ -55,6 +56,8 @@ static enum err failed(struct db *d, int rc, const char *what)
              sqlite3_errmsg(d->h));
     return translate(rc);
 }
+
+struct sqlite3 *db_handle(struct db *d) { return d->h; }
 
 const char *db_why(const struct db *d) { return d->h ? sqlite3_errmsg(d->h) : "it cannot be opened"; }
 

@@ -65,6 +65,17 @@ typedef bool lsm_each_fn(void *arg, struct str key, struct str value);
 enum err lsm_scan(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need, lsm_each_fn *fn,
                   void *arg);
 
+/* A checkpoint: what a copy of the store needs, as it is durable now. Its tables stay on the disk until it is ended,
+ * also those that are merged away meanwhile. Ended before the store is closed. */
+struct sst;
+struct lsm_checkpoint {
+    struct buf manifest; /* the bytes of DIR/MANIFEST */
+    struct sst **tables;
+    size_t n;
+};
+void lsm_checkpoint_begin(struct lsm *l, struct lsm_checkpoint *out);
+void lsm_checkpoint_end(struct lsm *l, struct lsm_checkpoint *c); /* no-op on a zeroed one */
+
 struct lsm_stats {
     size_t tables, memtable_bytes, frozen;
     uint64_t table_bytes, index_bytes, filter_bytes;         /* on disk; of these, kept in memory */

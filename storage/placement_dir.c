@@ -167,13 +167,41 @@ static enum err write_description(const struct opening *o, const struct data_dir
     return err;
 }
 
-static enum err describe_new(const struct opening *o, unsigned n_stores, struct data_dir *d)
+static char *make_epoch(struct env *env)
 {
     uint8_t random[EPOCH_BYTES];
     char text[EPOCH_BYTES * 2];
 
-    env_random(o->env, random, sizeof random);
-    d->epoch = mem_dup(str_of(text, enc_base32(text, random, sizeof random)));
+    env_random(env, random, sizeof random);
+    return mem_dup(str_of(text, enc_base32(text, random, sizeof random)));
+}
+
+enum err data_dir_new_epoch(struct env *env, struct str description, struct buf *out)
+{
+    json_t *root = json_loadb(description.p, description.len, JSON_REJECT_DUPLICATES, NULL);
+    char *epoch, *text;
+
+    if (!json_is_string(json_object_get(root, "epoch"))) {
+        json_decref(root);
+        return ERR_CORRUPT;
+    }
+    epoch = make_epoch(env);
+    json_object_set_new(root, "epoch", json_string(epoch));
+    text = json_dumps(root, JSON_INDENT(2));
+    json_decref(root);
+    mem_free(epoch);
+    if (!text)
+        return ERR_NOMEM;
+    buf_str(out, str_c(text));
+    free(text); /* jansson's */
+    return ERR_OK;
+}
+
+static enum err describe_new(const struct opening *o, unsigned n_stores, struct data_dir *d)
+{
+    char text[NAME_MAX_BYTES];
+
+    d->epoch = make_epoch(o->env);
     d->stores = mem_new_array(char *, n_stores);
     for (d->n_stores = 0; d->n_stores < n_stores; d->n_stores++) {
         snprintf(text, sizeof text, "store%u", d->n_stores);

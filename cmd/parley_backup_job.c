@@ -79,10 +79,12 @@ static enum err add_copy(struct making *m, const char *from, const char *rel, in
 {
     char *to = tool_path(m->part, rel);
     struct copied c;
-    enum err err = because(m, copy_file(&m->j->pace, from, to, bytes, tail, &c), from);
+    enum err err;
 
-    if (err == ERR_OK)
-        add(m, rel, &c, true, c.bytes);
+    TRY(source_still_holds(m->j->source, m->why));
+    TRY(because(m, copy_file(&m->j->pace, from, to, bytes, tail, &c), from));
+    add(m, rel, &c, true, c.bytes);
+out:
     mem_free(to);
     return err;
 }

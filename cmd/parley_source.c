@@ -5,6 +5,7 @@
 #include "storage/manifest.h"
 #include "storage/placement.h"
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -115,16 +116,14 @@ static bool take_line(struct source *s, struct str verb, struct str rest)
     return str_eq(verb, STR("end")) && take_end(s, rest);
 }
 
-/* Asks and takes lines up to `last`. */
-static enum err ask(struct source *s, const char *question, const char *last, char **why)
+/* Takes lines up to `last`. */
+static enum err take_answer(struct source *s, const char *last, char **why)
 {
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
     enum err err = ERR_AGAIN;
 
-    if (fprintf(s->to, "%s\n", question) < 0 || fflush(s->to) != 0)
-        return refuse(why, ERR_CLOSED, "the server does not listen", "");
     while (err == ERR_AGAIN && (n = getline(&line, &cap, s->from)) > 0) {
         struct str one = str_of(line, (size_t)n - (line[n - 1] == '\n')), verb = one, rest = {0};
         (void)!str_cut(one, ' ', &verb, &rest);
@@ -140,6 +139,13 @@ static enum err ask(struct source *s, const char *question, const char *last, ch
     if (err == ERR_AGAIN)
         err = refuse(why, ERR_CLOSED, "the server ended meanwhile", "");
     return err;
+}
+
+static enum err ask(struct source *s, const char *question, const char *last, char **why)
+{
+    if (fprintf(s->to, "%s\n", question) < 0 || fflush(s->to) != 0)
+        return refuse(why, ERR_CLOSED, "the server ended meanwhile", "");
+    return take_answer(s, last, why);
 }
 
 static enum err open_running(struct source *s, int fd, char **why)
@@ -249,6 +255,17 @@ enum err source_open_still(struct env *env, const char *data, struct source *out
 }
 
 enum err source_ends(struct source *s, char **why) { return s->is_running ? ask(s, "ends", "ok", why) : ERR_OK; }
+
+/* It says nothing unasked but that it is over. */
+enum err source_still_holds(struct source *s, char **why)
+{
+    struct pollfd p = {.events = POLLIN};
+
+    if (!s->is_running)
+        return ERR_OK;
+    p.fd = fileno(s->from);
+    return poll(&p, 1, 0) > 0 ? take_answer(s, "", why) : ERR_OK;
+}
 
 void source_close(struct source *s)
 {

@@ -33,4 +33,6 @@ MUST_CHECK enum err source_open(struct env *env, const char *data, struct source
 MUST_CHECK enum err source_open_still(struct env *env, const char *data, struct source *out, char **why);
 /* Where the logs end by now. Also proves that all is still held; of a stopped server's folder nothing changes. */
 MUST_CHECK enum err source_ends(struct source *s, char **why);
+/* Whether the server still holds everything, as far as it has said; costs nothing. */
+MUST_CHECK enum err source_still_holds(struct source *s, char **why);
 void source_close(struct source *s);

@@ -12,16 +12,15 @@ static enum err nothing(void *arg, const struct log_record *r)
     return ERR_OK;
 }
 
-/* Walks to where the copy ends; *is_sealed: by a seal of its own. */
-static enum err walk(struct segread *r, uint64_t end, bool *is_sealed)
+/* Walks to `end` or the segment's; *is_sealed: it stands behind a seal. */
+static enum err walk(struct segread *r, uint64_t *pos, uint64_t end, log_record_fn *fn, void *arg, bool *is_sealed)
 {
-    uint64_t pos = 0;
     struct batch b;
     enum err err = ERR_OK;
 
     *is_sealed = false;
     while (r->pos < end && (err = segread_batch(r, end - r->pos, &b)) == ERR_OK) {
-        TRY(segread_records(r, &b, 0, nothing, NULL, &pos));
+        TRY(segread_records(r, &b, 0, fn, arg, pos));
         *is_sealed = b.bytes == 0;
     }
     TRY(err == ERR_NOT_FOUND ? ERR_OK : err);
@@ -35,11 +34,12 @@ static enum err live_segment(const struct seglog_copy *c, uint64_t number, bool 
 {
     struct segread r = {0};
     uint8_t seal[BATCH_HEADER];
+    uint64_t pos = 0;
     bool is_sealed;
     enum err err;
 
     TRY(segread_open(c->env, c->dir, c->log_id, number, &r));
-    TRY(walk(&r, c->end, &is_sealed));
+    TRY(walk(&r, &pos, c->end, nothing, NULL, &is_sealed));
     TRY(is_last && r.pos < c->end ? ERR_CORRUPT : ERR_OK);
     batch_write(seal, &(struct batch){c->log_id, r.head.generation, r.off, r.pos, r.pos, 0, 0});
     TRY(c->segment(c->arg, number, r.path, r.off, str_of(seal, is_last && !is_sealed ? sizeof seal : 0)));
@@ -82,6 +82,30 @@ static enum err choose(const struct seglog_copy *c, const uint64_t *numbers, siz
     }
 out:
     segread_close(&r);
+    return err;
+}
+
+enum err seglog_read(struct env *env, const char *dir, uint64_t log_id, uint64_t from, uint64_t end, log_record_fn *fn,
+                     void *arg)
+{
+    struct seglog_copy c = {.env = env, .dir = dir, .log_id = log_id, .from = from, .end = end};
+    char *log_dir = segment_log_dir(dir, log_id);
+    struct segread r = {0};
+    uint64_t *numbers = NULL;
+    size_t n = 0, first, last;
+    bool is_sealed;
+    enum err err;
+
+    TRY(segment_list(env->fs, log_dir, ".seg", &numbers, &n));
+    TRY(choose(&c, numbers, n, &first, &last));
+    for (size_t i = first; i < last; i++, segread_close(&r)) {
+        TRY(segread_open(env, dir, log_id, numbers[i], &r));
+        TRY(walk(&r, &from, end, fn, arg, &is_sealed));
+    }
+out:
+    segread_close(&r);
+    mem_free(numbers);
+    mem_free(log_dir);
     return err;
 }
 

@@ -187,6 +187,11 @@ out:
     return err;
 }
 
+enum err db_open_memory(struct db **out)
+{
+    return handle_open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 0, out);
+}
+
 /* As a URI, so that SQLite can be told that the file never changes: it then neither wants nor makes files beside it. */
 static void still_uri(const char *path, struct buf *out)
 {

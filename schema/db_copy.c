@@ -50,16 +50,14 @@ static enum err copy_all(sqlite3_backup *b, uint64_t piece, void (*paced)(void *
     return rc == SQLITE_DONE ? ERR_OK : (rc & 0xff) == SQLITE_FULL ? ERR_FULL : ERR_IO;
 }
 
-enum err db_copy(struct db *from, const char *to, void (*paced)(void *arg, uint64_t bytes), void *arg)
+static enum err copy_into(struct db *from, sqlite3 *out, void (*paced)(void *arg, uint64_t bytes), void *arg)
 {
-    sqlite3 *out = NULL;
     sqlite3_backup *b;
     uint64_t bytes = 0;
     enum err err;
 
     TRY(page_bytes(from, &bytes));
     TRY(hold_moment(from));
-    TRY(sqlite3_open_v2(to, &out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK ? ERR_OK : ERR_IO);
     /* Half a copy is thrown away, so it needs no journal. */
     TRY(sqlite3_exec(out, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF", NULL, NULL, NULL) == SQLITE_OK
             ? ERR_OK
@@ -71,8 +69,32 @@ enum err db_copy(struct db *from, const char *to, void (*paced)(void *arg, uint6
         err = ERR_IO;
 out:
     if (err != ERR_OK)
-        log_warn("sqlite_copy_failed", "err=%s why=\"%s\"", err_name(err), out ? sqlite3_errmsg(out) : "");
-    sqlite3_close(out);
+        log_warn("sqlite_copy_failed", "err=%s why=\"%s\"", err_name(err), sqlite3_errmsg(out));
     (void)!db_run(from, "COMMIT", ""); /* it only read */
+    return err;
+}
+
+enum err db_copy(struct db *from, const char *to, void (*paced)(void *arg, uint64_t bytes), void *arg)
+{
+    sqlite3 *out = NULL;
+    enum err err = ERR_IO;
+
+    if (sqlite3_open_v2(to, &out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK)
+        err = copy_into(from, out, paced, arg);
+    sqlite3_close(out);
+    return err;
+}
+
+enum err db_copy_into_memory(struct db *from, struct db **out)
+{
+    struct db *d = NULL;
+    enum err err;
+
+    TRY(db_open_memory(&d));
+    TRY(copy_into(from, db_handle(d), NULL, NULL));
+    *out = d;
+    d = NULL;
+out:
+    db_close(d);
     return err;
 }

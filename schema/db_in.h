@@ -4,3 +4,4 @@
 
 struct sqlite3;
 struct sqlite3 *db_handle(struct db *d);
+MUST_CHECK enum err db_open_memory(struct db **out); /* empty, without a schema */

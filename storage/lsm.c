@@ -165,6 +165,38 @@ out:
     return err;
 }
 
+/* A memtable that is never full is never frozen, and without a flush or a merge nothing is written. */
+enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct lsm **out, char **why)
+{
+    struct manifest m = {0};
+    struct buf reason = {0};
+    struct lsm_conf still = *c;
+    struct lsm *l;
+    enum err err;
+
+    assert(!c->home && !c->pool);
+    still.memtable_bytes = SIZE_MAX / 4;
+    l = make(&still);
+    err = manifest_decode(manifest, &m);
+    if (err != ERR_OK)
+        buf_printf(&reason, "%s: its manifest: %s", c->dir, err_text(err));
+    TRY(err);
+    TRY(open_tables(l, &m, &reason));
+    l->next_table = m.next_table;
+    l->generation = m.generation;
+    positions_copy(&m.durable, &l->durable);
+    positions_copy(&m.durable, &l->applied);
+    *out = l;
+    l = NULL;
+out:
+    if (err != ERR_OK && why)
+        *why = mem_dup(buf_get(&reason));
+    buf_deinit(&reason);
+    manifest_deinit(&m);
+    lsm_close(l);
+    return err;
+}
+
 void lsm_close(struct lsm *l)
 {
     if (!l)

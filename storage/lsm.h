@@ -33,6 +33,9 @@ struct lsm_conf {
 
 /* CORRUPT with *why (mem_free) naming the file; LOCKED never (the data folder is locked above). */
 MUST_CHECK enum err lsm_open(const struct lsm_conf *c, struct lsm **out, char **why);
+/* The state that a manifest names, to be looked at: its tables are there as long as the caller has them kept. What is
+ * put stays in memory, whatever it comes to, and nothing on the disk changes. */
+MUST_CHECK enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct lsm **out, char **why);
 void lsm_close(struct lsm *l); /* waits for background work; does not flush: the log has it */
 
 /* Writing. Keys are 1 to 255 bytes, values at most 16 MiB. Never blocks on the disk; LIMIT when the memtables waiting

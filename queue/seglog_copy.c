@@ -48,18 +48,37 @@ out:
     return err;
 }
 
+/* Behind the last batch that can be found from the front; a record or a seal may well end in zeros. */
+static uint64_t whole_end(const struct seglog_copy *c, uint64_t number)
+{
+    struct segread r = {0};
+    uint64_t end = 0;
+    struct batch b;
+
+    if (segread_open(c->env, c->dir, c->log_id, number, &r) == ERR_OK) {
+        while (segread_batch(&r, r.size, &b) == ERR_OK)
+            segread_skip(&r, &b);
+        end = r.off;
+    }
+    segread_close(&r);
+    return end;
+}
+
+/* As it is: what is torn or damaged is for recovery to judge. Only zeros that no batch claims are left out. */
 static enum err still_segment(const struct seglog_copy *c, uint64_t number)
 {
     char *path = segment_path(c->dir, c->log_id, number);
+    uint64_t end = whole_end(c, number);
     struct str all = {0};
     size_t used;
     enum err err;
 
     TRY(fs_read_all(c->env->fs, path, SEGMENT_MAX, &all));
     used = all.len;
-    while (used > 0 && all.p[used - 1] == 0)
+    while (used > 0 && used > end && all.p[used - 1] == 0)
         used--;
-    TRY(c->segment(c->arg, number, path, used, (struct str){0}));
+    used = (used + BATCH_ALIGN - 1) & ~(size_t)(BATCH_ALIGN - 1);
+    TRY(c->segment(c->arg, number, path, used < all.len ? used : all.len, (struct str){0}));
 out:
     mem_free((void *)(uintptr_t)all.p);
     mem_free(path);

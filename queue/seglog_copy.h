@@ -15,8 +15,8 @@ struct seglog_copy {
     void *arg;
 };
 #define SEGLOG_COPY_STILL UINT64_MAX
-/* Calls fn for each record of [from, end) of a live log, or of one that ended whole; as above `from` is not before what
- * was trimmed. */
+/* Calls fn for each record of [from, end) of a live log, or of one that ended whole. As above `from` is not before what
+ * was trimmed, and `end` was once the committed end. */
 MUST_CHECK enum err seglog_read(struct env *env, const char *dir, uint64_t log_id, uint64_t from, uint64_t end,
                                 log_record_fn *fn, void *arg);
 /* In order. CORRUPT: a record is damaged; it was logged, with file and offset. The copy is sealed at `end`. */

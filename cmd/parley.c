@@ -1,6 +1,7 @@
 /* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
 #include "cmd/parley_backup.h"
 #include "cmd/parley_export.h"
+#include "cmd/parley_import.h"
 #include "cmd/parley_restore.h"
 #include "cmd/parley_users.h"
 #include "cmd/parley_verify.h"
@@ -19,6 +20,7 @@ static const struct command commands[] = {
     {{"backup"}, backup, backup_help, "back up a running or stopped server"},
     {{"restore"}, restore, restore_help, "make a new data folder out of a backup"},
     {{"export"}, export_all, export_help, "people and conversations as lines of JSON"},
+    {{"import"}, import_file, import_help, "take in what export wrote"},
     {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

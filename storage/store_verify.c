@@ -159,14 +159,17 @@ static enum err read_manifest(const struct store_verify *v, struct manifest *m)
 
     if (err == ERR_OK)
         return err;
-    buf_printf(&path, "%s/MANIFEST%c", v->dir, 0);
-    damage_found(v->sink, path.p, 0,
-                 err == ERR_NOT_FOUND ? "it is missing; all tables that are there are read" : err_text(err));
-    buf_deinit(&path);
+    bool is_missing = err == ERR_NOT_FOUND;
+    const char *what = is_missing ? "it is missing; all tables that are there are read" : err_text(err);
     TRY(fs_list(v->fs, v->dir, note_table, m));
+    if (is_missing && m->n_tables == 0) /* a store that was never opened */
+        goto out;
+    buf_printf(&path, "%s/MANIFEST%c", v->dir, 0);
+    damage_found(v->sink, path.p, 0, what);
     if (m->n_tables)
         qsort(m->tables, m->n_tables, sizeof m->tables[0], newest_first);
 out:
+    buf_deinit(&path);
     return err;
 }
 

@@ -9,7 +9,8 @@ from parley import Case, cid
 from test_lifecycle import entries, run
 
 
-class Export(Case):
+class Talk(Case):
+    """What the tests of export and import talk about."""
     options = {"threads": 2, "stores": 2, "memtable": "1m"}
 
     async def export(self, *args, data=None):
@@ -45,6 +46,8 @@ class Export(Case):
                 for line in lines
                 if line["type"] == "entry" and line["conv"] == conv]
 
+
+class Export(Talk):
     async def test_it_has_every_user_conversation_member_and_entry_as_clients_get_them(self):
         await self.talk()
         lines = await self.export()

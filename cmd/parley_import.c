@@ -7,9 +7,9 @@
  *                   import that was cut goes on. What differs from the file is left alone, and said
  *   cursors         delivered and read, behind the entries
  *
- * Everything goes through a log of its own (parley_import_log.h); nothing else in the folder changes. Ids of devices
- * are not exported: an imported entry was sent by none. A retry of a write from before the export, with its cid, is a
- * conflict here, and no second entry. */
+ * Everything goes through a log of its own (parley_import_log.h), behind logs that were made sound as at a start;
+ * nothing else in the folder changes. Ids of devices are not exported: an imported entry was sent by none. A retry of a
+ * write from before the export, with its cid, is a conflict here, and no second entry. */
 #include "cmd/parley_import.h"
 #include "base/conf.h"
 #include "base/map.h"
@@ -20,6 +20,7 @@
 #include "schema/users.h"
 #include "services/account.h"
 #include "services/tables.h"
+#include "storage/manifest.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -466,6 +467,38 @@ static enum err take_all(struct importing *m, FILE *in)
 
 /* --- the folder --- */
 
+/* How far anybody has a log durably. */
+static uint64_t floor_of(const struct importing *m, const struct tables *t, uint64_t log_id)
+{
+    struct tables_position p = tables_position(t, log_id);
+    uint64_t floor = p.durable > p.owed_durable ? p.durable : p.owed_durable;
+
+    for (size_t i = 0; i < m->source.n_stores; i++) {
+        struct manifest manifest = {0};
+        uint64_t has = 0;
+        if (manifest_decode(buf_get(&m->source.stores[i].manifest), &manifest) == ERR_OK)
+            has = positions_get(&manifest.durable, log_id);
+        floor = has > floor ? has : floor;
+        manifest_deinit(&manifest);
+    }
+    return floor;
+}
+
+/* What was left by a kill is made durable before anything is put behind it, as a server does at its start. */
+static enum err recover_logs(struct importing *m, const struct tables *t, char **why)
+{
+    char *dir = tool_path(m->source.data, "log");
+    enum err err = ERR_OK;
+
+    for (size_t i = 0; i < m->source.n_logs && err == ERR_OK; i++) {
+        struct seglog_report report;
+        uint64_t id = m->source.logs[i].id;
+        err = seglog_recover(m->env, dir, id, floor_of(m, t, id), &report, why);
+    }
+    mem_free(dir);
+    return err;
+}
+
 static enum err open_folder(struct importing *m, const char *path, char **why)
 {
     char *tables_path = tool_path(path, "tables.db");
@@ -479,8 +512,10 @@ static enum err open_folder(struct importing *m, const char *path, char **why)
     }
     TRY(err);
     TRY(tables_open(m->env, tables_path, &tables, why));
-    tables_close(tables);
     TRY(source_open_still(m->env, path, &m->source, why));
+    TRY(recover_logs(m, tables, why));
+    tables_close(tables);
+    tables = NULL;
     TRY(view_open(&m->source, &m->view, why));
     if (m->view.is_damaged) {
         *why = mem_dup(STR("the folder is damaged; parley verify says more"));
@@ -489,6 +524,7 @@ static enum err open_folder(struct importing *m, const char *path, char **why)
     TRY(err);
     TRY(import_log_open(m->env, &m->data, &m->log));
 out:
+    tables_close(tables);
     mem_free(tables_path);
     return err;
 }

@@ -1,12 +1,15 @@
 """`parley import`: what was exported is taken in elsewhere, whole, once, and under the names that people have there."""
+import asyncio
 import json
 import os
+import random
 import shutil
 import tempfile
 
-from parley import Server, User
+from parley import Server, User, build_dir
 from test_export import Talk
 from test_lifecycle import entries, run
+from test_verify import noise
 
 
 class Import(Talk):
@@ -103,6 +106,37 @@ class Import(Talk):
         status, out, err = await self.take(data)
         self.assertEqual((status, out), (1, "new: 0 users, 0 conversations, 0 entries\n"))
         self.assertIn("another way here", err)
+
+    async def test_an_import_that_is_killed_goes_on_where_it_was(self):
+        ana = await self.server.user("ana")
+        phone = await ana.connect()
+        for i in range(400):
+            await phone.send(ana, noise(random.Random(i), 4000))
+        await phone.close()
+        await self.save()
+        data = os.path.join(self.dir, "new")
+        for lines in (3, 50, 200, 201):  # what it was given before it died
+            with open(self.file) as f:
+                head = "".join(f.readlines()[:lines])
+            p = await asyncio.create_subprocess_exec(
+                os.path.join(build_dir(), "parley"), "import", "-", "--data", data, stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+            p.stdin.write(head.encode())
+            await p.stdin.drain()
+            p.kill()
+            await p.wait()
+        status, out, err = await self.take(data)
+        self.assertEqual((status, err), (0, ""))
+        status, out, err = await run("parley", "verify", "--data", data)
+        self.assertEqual(status, 0, out)
+        status, out, err = await self.take(data)
+        self.assertEqual((status, out, err), (0, "new: 0 users, 0 conversations, 0 entries\n", ""))
+        server = await self.elsewhere(data)
+        phone = await (await self.log_in(server, "ana")).connect()
+        conv = (await phone.ok("conversation.list"))["conversations"][0]["conv"]
+        got = await entries(phone, conv)
+        self.assertEqual([e["seq"] for e in got], list(range(1, 401)))
+        await phone.close()
 
     async def test_what_is_not_whole_is_said_and_a_running_server_is_refused(self):
         await self.talk()

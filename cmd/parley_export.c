@@ -45,7 +45,7 @@ void export_help(void)
     buf_str(&text,
             STR("parley export [--user NAME|ID] --data DIR > FILE\n\n"
                 "People, conversations, members and entries as lines of JSON on stdout. Of a server that runs it\n"
-                "shows one moment; the disk keeps what it reads until it is done.\n\n"));
+                "shows one moment; tables that are merged away meanwhile stay on the disk until it is done.\n\n"));
     conf_help(options, OPTIONS, &text);
     fwrite(text.p, 1, text.len, stdout);
     buf_deinit(&text);
@@ -466,6 +466,7 @@ static int export_from(const struct export_options *o)
 
     TRY(open_source(env_posix(), o->data, &source, &why));
     TRY(view_open(&source, &x.view, &why));
+    source_close(&source); /* what is read on is in memory, or open: it stays, though its name may go */
     result = run(&x);
     view_close(&x.view);
 out:

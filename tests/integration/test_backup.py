@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 
 from parley import DEADLINE, Case, Server, build_dir, cid, text
@@ -229,6 +230,19 @@ class Backups(Case):
         flip(os.path.join(folder, "BACKUP"), 40)
         self.assertEqual((await run("parley", "backup", "list", self.dir))[0], 1)
         self.assertEqual((await run("parley", "restore", folder, "--data", os.path.join(self.dir, "new")))[0], 1)
+
+    async def test_without_space_no_backup_is_made_and_nothing_is_left(self):
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", self.dir], capture_output=True)
+        if done.returncode != 0:
+            self.skipTest("no right to mount a small file system")
+        self.addCleanup(subprocess.run, ["umount", "-l", self.dir], check=False)
+        people, end = await self.loaded()
+        await self.reaches(1500)
+        status, _, err = await run("parley", "backup", self.dir, "--data", self.server.data)
+        await end()
+        self.assertEqual(status, 1)
+        self.assertIn("no space left", err)
+        self.assertEqual((await self.listed(), os.listdir(self.dir)), ([], ["lock"]))
 
     async def test_only_an_empty_folder_is_restored_into(self):
         name, _ = await self.backup()

@@ -27,14 +27,13 @@ static bool is_whole(struct pace *p, const char *path, const struct backup_file 
     return true;
 }
 
-enum err backup_check(struct pace *p, const char *folder, const struct backup_list *l, uint64_t *damages)
+void backup_check(struct pace *p, const char *folder, const struct backup_list *l, uint64_t *damages)
 {
     for (size_t i = 0; i < l->n; i++) {
         char *path = tool_path(folder, l->v[i].path);
         *damages += !is_whole(p, path, &l->v[i]);
         mem_free(path);
     }
-    return ERR_OK;
 }
 
 enum err backup_open(struct env *env, const char *folder, struct backup_list *out, char **why)

@@ -76,15 +76,12 @@ out:
 static enum err check(struct restoring *r)
 {
     uint64_t damages = 0;
-    enum err err;
 
-    TRY(backup_check(&r->pace, r->backup, &r->list, &damages));
-    if (damages) {
-        r->why = mem_dup(STR("the backup is damaged; nothing was restored"));
-        err = ERR_CORRUPT;
-    }
-out:
-    return err;
+    backup_check(&r->pace, r->backup, &r->list, &damages);
+    if (damages == 0)
+        return ERR_OK;
+    r->why = mem_dup(STR("the backup is damaged; nothing was restored"));
+    return ERR_CORRUPT;
 }
 
 /* The folders of `rel` below the data folder; synced by who makes them. */

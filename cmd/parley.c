@@ -1,5 +1,10 @@
 /* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
+#include "cmd/parley_backup.h"
+#include "cmd/parley_export.h"
+#include "cmd/parley_import.h"
+#include "cmd/parley_restore.h"
 #include "cmd/parley_users.h"
+#include "cmd/parley_verify.h"
 #include "base/str.h"
 #include <stdio.h>
 
@@ -11,6 +16,12 @@ struct command {
 };
 static const struct command commands[] = {
     {{"users", "seed"}, users_seed, users_seed_help, "make accounts without a password, for load and tests"},
+    {{"backup", "list"}, backup_list_all, backup_list_help, "list the backups in a folder"},
+    {{"backup"}, backup, backup_help, "back up a running or stopped server"},
+    {{"restore"}, restore, restore_help, "make a new data folder out of a backup"},
+    {{"export"}, export_all, export_help, "people and conversations as lines of JSON"},
+    {{"import"}, import_file, import_help, "take in what export wrote"},
+    {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -18,7 +29,7 @@ static void usage(FILE *out)
 {
     fputs("parley: looks after a Parley server's data. `parley COMMAND --help` says more.\n\n", out);
     for (int i = 0; i < COMMANDS; i++)
-        fprintf(out, "  parley %s %-8s %s\n", commands[i].words[0], commands[i].words[1] ? commands[i].words[1] : "",
+        fprintf(out, "  parley %-7s %-5s %s\n", commands[i].words[0], commands[i].words[1] ? commands[i].words[1] : "",
                 commands[i].what);
 }
 

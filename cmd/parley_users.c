@@ -2,8 +2,8 @@
  * socket; otherwise the folder is taken and they go through a log of our own. */
 #include "cmd/parley_users.h"
 #include "base/conf.h"
-#include "base/env.h"
 #include "cmd/parley_offline.h"
+#include "cmd/parley_tool.h"
 #include "services/admin.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -35,12 +35,6 @@ void users_seed_help(void)
     buf_deinit(&text);
 }
 
-static int complain(const char *what, const char *why)
-{
-    fprintf(stderr, "parley: %s%s%s\n", what, why && *why ? ": " : "", why ? why : "");
-    return 1;
-}
-
 /* The file is the owner's alone from its first byte on, whatever stood there before. */
 static FILE *create(const char *path)
 {
@@ -69,13 +63,13 @@ static int copy_answer(int fd, FILE *out)
             result = 0;
         } else if (str_starts(s, STR("error "))) {
             line[s.len - 1] = '\0';
-            result = complain(line + strlen("error "), NULL);
+            result = tool_complain(line + strlen("error "), NULL);
         } else {
             fputs(line, out);
         }
     }
     fclose(in);
-    return result < 0 ? complain("the server ended before it was done", NULL) : result;
+    return result < 0 ? tool_complain("the server ended before it was done", NULL) : result;
 }
 
 static int seed_running(const struct seed_options *o, int fd, FILE *out)
@@ -85,7 +79,7 @@ static int seed_running(const struct seed_options *o, int fd, FILE *out)
 
     if (n >= (int)sizeof line || write(fd, line, (size_t)n) != n) {
         close(fd);
-        return complain("the server does not listen", NULL);
+        return tool_complain("the server does not listen", NULL);
     }
     return copy_answer(fd, out);
 }
@@ -102,7 +96,7 @@ static int seed_stopped(const struct seed_options *o, FILE *out)
     int result = 0;
 
     if (offline_seed(o->data, str_c(o->prefix), (uint64_t)o->count, write_line, out, &why) != ERR_OK)
-        result = complain("no users were made, or not all", why);
+        result = tool_complain("no users were made, or not all", why);
     mem_free(why);
     return result;
 }
@@ -116,16 +110,16 @@ static int seed(const struct seed_options *o)
     enum err err;
 
     if (!out)
-        return complain(o->out, strerror(errno));
+        return tool_complain(o->out, strerror(errno));
     err = admin_connect(o->data, &fd);
     if (err == ERR_OK)
         result = seed_running(o, fd, out);
     else if (err == ERR_NOT_FOUND)
         result = seed_stopped(o, out);
     else
-        result = complain(o->data, err_text(err));
+        result = tool_complain(o->data, err_text(err));
     if ((ferror(out) | fclose(out)) != 0)
-        result = complain(o->out, "it could not be written");
+        result = tool_complain(o->out, "it could not be written");
     if (result == 0)
         fprintf(stderr, "%lld users in %.1f s\n", (long long)o->count, (double)(env_mono_us(env) - begun_us) / 1e6);
     return result;
@@ -138,11 +132,11 @@ int users_seed(int argc, char **argv)
     int result = 2;
 
     if (conf_load(options, OPTIONS, &o, &argc, argv, &why) != ERR_OK)
-        complain(why, NULL);
+        tool_complain(why, NULL);
     else if (argc > 1)
-        complain("what is this?", argv[1]);
+        tool_complain("what is this?", argv[1]);
     else if (o.count == 0 || !*o.out)
-        complain("--count and --out are needed", NULL);
+        tool_complain("--count and --out are needed", NULL);
     else
         result = seed(&o);
     mem_free(why);

@@ -1,4 +1,5 @@
-#include "schema/db.h"
+#include "schema/db_check.h"
+#include "schema/db_in.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/hash.h"
@@ -55,6 +56,8 @@ static enum err failed(struct db *d, int rc, const char *what)
              sqlite3_errmsg(d->h));
     return translate(rc);
 }
+
+struct sqlite3 *db_handle(struct db *d) { return d->h; }
 
 const char *db_why(const struct db *d) { return d->h ? sqlite3_errmsg(d->h) : "it cannot be opened"; }
 
@@ -181,6 +184,41 @@ enum err db_open_reader(const char *path, struct db **out)
     d = NULL;
 out:
     db_close(d);
+    return err;
+}
+
+enum err db_open_memory(struct db **out)
+{
+    return handle_open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 0, out);
+}
+
+/* As a URI, so that SQLite can be told that the file never changes: it then neither wants nor makes files beside it. */
+static void still_uri(const char *path, struct buf *out)
+{
+    buf_str(out, STR("file:"));
+    for (; *path; path++) {
+        if (strchr("?#%", *path))
+            buf_printf(out, "%%%02x", (unsigned char)*path);
+        else
+            buf_char(out, *path);
+    }
+    buf_str(out, STR("?immutable=1"));
+    buf_char(out, '\0');
+}
+
+enum err db_open_still(const char *path, bool is_alone, struct db **out)
+{
+    struct buf uri = {0};
+    struct db *d = NULL;
+    enum err err;
+
+    if (!is_alone)
+        return db_open_reader(path, out);
+    still_uri(path, &uri);
+    TRY(handle_open(uri.p, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, READER_BUSY_MS, &d));
+    *out = d;
+out:
+    buf_deinit(&uri);
     return err;
 }
 

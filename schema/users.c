@@ -44,6 +44,27 @@ out:
     return err;
 }
 
+enum err users_each(struct db *d, users_each_fn *fn, void *arg)
+{
+    struct arena arena = {0};
+    struct rows q = {0};
+    struct user_row row;
+    bool more = true;
+    enum err err;
+
+    TRY(rows_begin(&q, d, "SELECT " COLUMNS " FROM users ORDER BY user_id", ""));
+    while (more && (err = rows_next(&q)) == ERR_OK) {
+        read_row(&q, &arena, &row);
+        more = fn(arg, &row);
+        arena_deinit(&arena);
+    }
+    if (err == ERR_NOT_FOUND)
+        err = ERR_OK;
+out:
+    rows_end(&q);
+    return err;
+}
+
 enum err users_id_of(struct db *d, struct str username, user_id *out)
 {
     struct rows q = {0};

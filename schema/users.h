@@ -16,6 +16,10 @@ MUST_CHECK enum err users_find(struct db *d, struct str username, struct arena *
 MUST_CHECK enum err users_exists(struct db *d, user_id user, bool *out);
 MUST_CHECK enum err users_id_of(struct db *d, struct str username, user_id *out); /* NOT_FOUND */
 
+/* Every user, by id, until fn answers false; the row's texts last for the call. */
+typedef bool users_each_fn(void *arg, const struct user_row *u);
+MUST_CHECK enum err users_each(struct db *d, users_each_fn *fn, void *arg);
+
 /* Applying. EXISTS: the username is somebody else's, which admission ruled out. */
 MUST_CHECK enum err users_add(struct db *d, const struct account_record *r);
 MUST_CHECK enum err users_change(struct db *d, const struct profile_record *r);

@@ -6,6 +6,7 @@
 #include "base/loop.h"
 #include "proto/code.h"
 #include "services/directory_state.h"
+#include "services/hold.h"
 #include "services/seed.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -32,10 +33,11 @@ struct client {
     struct link link;
     struct admin *admin; /* NULL: closing */
     struct seed *seed;
+    struct hold *hold;
     char in[LINE_MAX_BYTES];
     size_t in_len;
-    struct buf out, going; /* what waits, what is being written */
-    bool is_writing, was_asked, is_ending;
+    struct buf out, going;                                  /* what waits, what is being written */
+    bool is_writing, was_asked, is_held, is_due, is_ending; /* is_due: `out` goes at once, however little it is */
 };
 
 static void socket_path(int folder, char out[64]) { snprintf(out, 64, "/proc/self/fd/%d/" SOCKET_NAME, folder); }
@@ -55,7 +57,9 @@ static void client_close(struct client *c)
         return;
     if (c->seed)
         seed_cancel(c->admin->directory, c->seed);
+    hold_end(c->hold);
     c->seed = NULL;
+    c->hold = NULL;
     c->admin->n_clients--;
     c->admin = NULL;
     list_remove(&c->link);
@@ -85,11 +89,12 @@ static void client_flush(struct client *c)
     struct buf done = c->going;
     uv_buf_t b;
 
-    if (c->is_writing || c->out.len == 0 || (c->out.len < WRITE_AT && !c->is_ending))
+    if (c->is_writing || c->out.len == 0 || (c->out.len < WRITE_AT && !c->is_due && !c->is_ending))
         return;
     c->going = c->out;
     c->out = done;
     buf_clear(&c->out);
+    c->is_due = false;
     b = uv_buf_init(c->going.p, (unsigned)c->going.len);
     c->is_writing = true;
     c->write.data = c;
@@ -127,14 +132,58 @@ static void seed_done(void *arg, enum code code, const char *why)
     client_end(c, code, why);
 }
 
+static void send_now(struct client *c)
+{
+    c->is_due = true;
+    client_flush(c);
+}
+
+static void on_held(void *arg, struct str lines)
+{
+    struct client *c = arg;
+
+    buf_str(&c->out, lines);
+    buf_str(&c->out, STR("held\n"));
+    c->is_held = true;
+    send_now(c);
+}
+
+static void on_broken(void *arg, enum code code, const char *why)
+{
+    struct client *c = arg;
+
+    c->hold = NULL;
+    c->is_held = false;
+    client_end(c, code, why);
+}
+
+static void say_ends(struct client *c)
+{
+    hold_ends(c->hold, &c->out);
+    buf_str(&c->out, STR("ok\n"));
+    send_now(c);
+}
+
 static void obey(struct client *c, struct str line)
 {
     struct str verb, rest, prefix, count;
     int64_t n = 0;
 
+    if (c->is_held && str_eq(line, STR("ends"))) {
+        say_ends(c);
+        return;
+    }
+    if (str_eq(line, STR("backup")) && !c->was_asked) {
+        c->hold = hold_start(c->admin->directory, &(struct hold_conf){on_held, on_broken, c});
+        return;
+    }
+    if (c->was_asked) {
+        client_close(c);
+        return;
+    }
     if (!str_cut(line, ' ', &verb, &rest) || !str_eq(verb, STR("seed")) || !str_cut(rest, ' ', &prefix, &count) ||
         !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
-        client_end(c, CODE_BAD_REQUEST, "what is understood: seed PREFIX COUNT");
+        client_end(c, CODE_BAD_REQUEST, "what is understood: seed PREFIX COUNT, backup");
         return;
     }
     log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);
@@ -149,22 +198,23 @@ static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *b)
     *b = uv_buf_init(c->in + c->in_len, (unsigned)(sizeof c->in - c->in_len));
 }
 
-/* A request may be read but once; whatever else comes, the end of the stream included, ends what is under way. */
+/* A request may be read but once, unless something is held; whatever else comes, the end of the stream included, ends
+ * what is under way. */
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     struct client *c = s->data;
     struct str line, rest;
 
     (void)b;
-    if (n < 0 || c->was_asked) {
+    if (n < 0 || (c->was_asked && !c->is_held)) {
         client_close(c);
         return;
     }
     c->in_len += (size_t)n;
     if (str_cut(str_of(c->in, c->in_len), '\n', &line, &rest)) {
-        c->was_asked = true;
         c->in_len = 0;
         obey(c, line);
+        c->was_asked = true;
     } else if (c->in_len == sizeof c->in) {
         client_close(c);
     }

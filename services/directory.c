@@ -1,6 +1,7 @@
 #include "services/directory_state.h"
 #include "base/log.h"
 #include "services/admin.h"
+#include "services/hold.h"
 #include "services/inner.h"
 #include "services/seed.h"
 #include <assert.h>
@@ -242,6 +243,7 @@ void directory_destroy(struct directory *d)
         mem_free(r);
     }
     seed_abandon(d);
+    hold_abandon(d);
     map_deinit(&d->names);
     map_deinit(&d->busy);
     loop_unhook(&d->turn);

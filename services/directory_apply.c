@@ -276,7 +276,7 @@ void directory_checkpoint(struct directory *d)
     }
     p = tables_positions(d->tables, &n);
     for (size_t i = 0; i < n; i++) {
-        if (p[i].log_id == d->log_id && d->stream)
+        if (p[i].log_id == d->log_id && d->stream && !d->hold)
             stream_trim(d->stream, p[i].durable);
         if (d->conf.on_durable)
             d->conf.on_durable(d->conf.arg, &p[i]);

@@ -9,6 +9,7 @@
 #include "services/directory.h"
 
 struct admin;
+struct hold;
 
 /* A record on its way from the log to the tables. */
 struct directory_record {
@@ -75,6 +76,7 @@ struct directory {
     _Atomic bool is_woken;
     struct msg *owed, **owed_last; /* batches that wait, in order */
     struct admin *admin;
+    struct hold *hold; /* hold.c's; NULL: nothing is held */
 };
 
 /* directory_write.c: admission. */

@@ -16,6 +16,7 @@ enum inner_kind {
     INNER_DEVICE_ADD,  /* struct inner_device: a login; device 0 makes a new one */
     INNER_SEED,        /* struct inner_seed: accounts without a password, a device and a token each */
     /* asked of a reactor that owns shards */
+    INNER_HOLD,       /* struct inner_hold: a step of hold.h; what it says comes in `out` */
     INNER_CONV_BATCH, /* struct inner_conv_batch: summaries and entries of many conversations for one viewer (sync,
                          list) */
 };
@@ -53,6 +54,9 @@ struct inner_conv_batch {
     bool is_first; /* nothing is printed yet, so that the first entry is, of whatever size */
     size_t done;   /* rows worked through */
     bool is_full;  /* there is no room for what comes next */
+};
+struct inner_hold {
+    enum { HOLD_PIN, HOLD_CHECKPOINT, HOLD_RELEASE } step;
 };
 struct inner_users {
     const user_id *v;

@@ -146,6 +146,7 @@ void reactor_destroy(struct reactor *r)
         return;
     loop_unhook(&r->flush);
     gauges_destroy(r->gauges);
+    reactor_drop_held(r);
     trim_destroy(r->trim);
     stream_close(r->stream);
     r->world->streams[r->conf.index] = NULL;

@@ -1,5 +1,5 @@
 /* reactor_state: what the files of the reactor share: reactor.c (its life), runner.c (routing), reactor_wait.c (what it
- * waits for). Nobody else includes it. */
+ * waits for), hold_reactor.c (what it keeps for a backup). Nobody else includes it. */
 #pragma once
 #include "services/reactor.h"
 
@@ -18,6 +18,7 @@ struct reactor {
     struct receipts *receipts;
     struct surveys *surveys;
     struct trim *trim;
+    struct held *held; /* hold_reactor.c's; NULL: nothing is */
     struct gauges *gauges;
     struct link spare_reads; /* struct read: kept for the next */
     unsigned n_spare;
@@ -28,3 +29,4 @@ struct reactor {
 /* The server of the port. */
 void runner_serve(void *ctx, struct request *q);
 void reactor_drop_reads(struct reactor *r);
+void reactor_drop_held(struct reactor *r);

@@ -10,7 +10,8 @@ struct trim {
     struct views *views;
     struct timer timer;
     struct job remove;
-    bool stores_have_old, has_forgotten, is_removing, is_left; /* left: a log could not be removed */
+    bool stores_have_old, has_forgotten, is_removing, is_held;
+    bool is_left; /* a log could not be removed */
 };
 
 /* A store with nothing in memory has everything that it was given, whatever its manifest says: the last records that it
@@ -54,7 +55,7 @@ static void trim_log(struct trim *t)
     views_durable(t->views, stream_log_id(s), &tables, &owed);
     pos = smaller(pos, tables);
     pos = smaller(pos, owed + OWED_BEHIND_BYTES < end ? end - OWED_BEHIND_BYTES : owed);
-    if (pos > stream_trimmed(s))
+    if (pos > stream_trimmed(s) && !t->is_held)
         stream_trim(s, pos);
     metric_put(reactor_metrics(t->r), METRIC_LOG_LAG, (int64_t)(end - smaller(end, pos)));
 }
@@ -138,11 +139,15 @@ void trim_now(struct trim *t)
     trim_log(t);
     if (!t->stores_have_old)
         look_at_old(t);
-    if (port_index(reactor_port(t->r)) == 0 && !t->is_removing && views_old_are_done(t->views))
+    if (port_index(reactor_port(t->r)) == 0 && !t->is_held && !t->is_removing && views_old_are_done(t->views))
         start_removing(t);
     if (!t->has_forgotten && views_old_are_removed(t->views))
         forget_old(t);
 }
+
+void trim_hold(struct trim *t, bool is_held) { t->is_held = is_held; }
+
+bool trim_needs_old(const struct trim *t) { return !t->is_removing && !views_old_are_removed(t->views); }
 
 static void on_timer(struct timer *timer)
 {

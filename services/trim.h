@@ -12,5 +12,10 @@ enum { TRIM_EVERY_MS = 2000, FLUSH_BEHIND_BYTES = 64 << 20, OWED_BEHIND_BYTES = 
 struct trim;
 void trim_create(struct reactor *r, const char *log_dir, struct pool *pool, struct views *v, struct trim **out);
 void trim_destroy(struct trim *t); /* waits for nothing: the pool was ended before */
+/* Held: nothing is given back, no log of an earlier start is removed, until it is let go. Stores are flushed as ever.
+ */
+void trim_hold(struct trim *t, bool is_held);
+/* Whether the logs of earlier starts are still there and needed: not yet in every view durably. Asked while held. */
+bool trim_needs_old(const struct trim *t);
 /* What the timer does. */
 void trim_now(struct trim *t);

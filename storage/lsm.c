@@ -167,6 +167,38 @@ out:
     return err;
 }
 
+/* A memtable that is never full is never frozen, and without a flush or a merge nothing is written. */
+enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct lsm **out, char **why)
+{
+    struct manifest m = {0};
+    struct buf reason = {0};
+    struct lsm_conf still = *c;
+    struct lsm *l;
+    enum err err;
+
+    assert(!c->home && !c->pool);
+    still.memtable_bytes = SIZE_MAX / 4;
+    l = make(&still);
+    err = manifest_decode(manifest, &m);
+    if (err != ERR_OK)
+        buf_printf(&reason, "%s: its manifest: %s", c->dir, err_text(err));
+    TRY(err);
+    TRY(open_tables(l, &m, &reason));
+    l->next_table = m.next_table;
+    l->generation = m.generation;
+    positions_copy(&m.durable, &l->durable);
+    positions_copy(&m.durable, &l->applied);
+    *out = l;
+    l = NULL;
+out:
+    if (err != ERR_OK && why)
+        *why = mem_dup(buf_get(&reason));
+    buf_deinit(&reason);
+    manifest_deinit(&m);
+    lsm_close(l);
+    return err;
+}
+
 void lsm_close(struct lsm *l)
 {
     if (!l)
@@ -285,6 +317,35 @@ uint64_t lsm_durable(const struct lsm *l, uint64_t log_id) { return positions_ge
 uint64_t lsm_position(const struct lsm *l, uint64_t log_id) { return positions_get(&l->applied, log_id); }
 
 void lsm_forget_log(struct lsm *l, uint64_t log_id) { positions_forget(&l->applied, log_id); }
+
+/* What is installed is an older or the same state as the manifest on disk: whole, with every file there as long as it
+ * is referenced. */
+void lsm_checkpoint_begin(struct lsm *l, struct lsm_checkpoint *out)
+{
+    struct manifest m = {.generation = l->generation, .next_table = l->next_table, .n_tables = l->n_tables};
+
+    *out = (struct lsm_checkpoint){.tables = mem_new_array(struct sst *, l->n_tables), .n = l->n_tables};
+    m.tables = mem_new_array(struct manifest_table, l->n_tables);
+    for (size_t i = 0; i < l->n_tables; i++) {
+        m.tables[i] = (struct manifest_table){l->tables[i]->id, l->tables[i]->bytes};
+        out->tables[i] = l->tables[i];
+        lsm_table_ref(l->tables[i]);
+    }
+    positions_copy(&l->durable, &m.durable);
+    manifest_encode(&m, &out->manifest);
+    manifest_deinit(&m);
+}
+
+void lsm_checkpoint_end(struct lsm *l, struct lsm_checkpoint *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        lsm_table_unref(l, c->tables[i]);
+    if (c->n)
+        lsm_poke(l); /* removes the files of the last reference */
+    mem_free(c->tables);
+    buf_deinit(&c->manifest);
+    *c = (struct lsm_checkpoint){0};
+}
 
 void lsm_stats(const struct lsm *l, struct lsm_stats *out)
 {

@@ -33,6 +33,9 @@ struct lsm_conf {
 
 /* CORRUPT with *why (mem_free) naming the file; LOCKED never (the data folder is locked above). */
 MUST_CHECK enum err lsm_open(const struct lsm_conf *c, struct lsm **out, char **why);
+/* The state that a manifest names, to be looked at: its tables are there as long as the caller has them kept. What is
+ * put stays in memory, whatever it comes to, and nothing on the disk changes. */
+MUST_CHECK enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct lsm **out, char **why);
 void lsm_close(struct lsm *l); /* waits for background work; does not flush: the log has it */
 
 /* Writing. Keys are 1 to 255 bytes, values at most 16 MiB. Never blocks on the disk; LIMIT when the memtables waiting
@@ -66,6 +69,17 @@ enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need,
 typedef bool lsm_each_fn(void *arg, struct str key, struct str value);
 enum err lsm_scan(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need, lsm_each_fn *fn,
                   void *arg);
+
+/* A checkpoint: what a copy of the store needs, as it is durable now. Its tables stay on the disk until it is ended,
+ * also those that are merged away meanwhile. Ended before the store is closed. */
+struct sst;
+struct lsm_checkpoint {
+    struct buf manifest; /* the bytes of DIR/MANIFEST */
+    struct sst **tables;
+    size_t n;
+};
+void lsm_checkpoint_begin(struct lsm *l, struct lsm_checkpoint *out);
+void lsm_checkpoint_end(struct lsm *l, struct lsm_checkpoint *c); /* no-op on a zeroed one */
 
 struct lsm_stats {
     size_t tables, memtable_bytes, frozen;

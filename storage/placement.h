@@ -32,6 +32,13 @@ enum { STORES_MAX = 64 };
  * What is damaged or incomplete is CORRUPT. Every failure has its sentence, the path in it, in *why (mem_free). */
 MUST_CHECK enum err data_dir_open(struct env *env, const char *path, unsigned n_stores, struct data_dir *out,
                                   char **why);
+/* For who only looks: makes and changes nothing. `lock`: takes the folder as data_dir_open does; without, the caller
+ * knows that nobody changes what it will read. NOT_FOUND: there is no data folder. */
+MUST_CHECK enum err data_dir_look(struct env *env, const char *path, bool lock, struct data_dir *out, char **why);
+/* The lock alone, of a folder that is there. */
+MUST_CHECK enum err data_dir_lock(struct env *env, const char *path, struct file **out, char **why);
+/* What parley.json (its text) is with a new epoch: all else in it stays. CORRUPT. */
+MUST_CHECK enum err data_dir_new_epoch(struct env *env, struct str description, struct buf *out);
 void data_dir_close(struct data_dir *d);
 /* Which of n stores holds each shard: what data_dir_open fills store_of with. INVALID as ring_create. */
 MUST_CHECK enum err placement_of_shards(const struct hash_key *ring, char *const *stores, unsigned n,

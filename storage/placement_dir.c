@@ -47,14 +47,13 @@ static char *join(const char *dir, const char *name)
     return b.p;
 }
 
-static enum err lock(const struct opening *o, struct data_dir *d)
+static enum err lock(const struct opening *o, struct file **out)
 {
     char *path = join(o->path, "lock");
     enum err err;
 
-    TRY(check(o, fs_mkdirs(o->env->fs, o->path), ""));
-    TRY(check(o, fs_open(o->env->fs, path, FS_CREATE, &d->lock), "lock"));
-    err = file_lock(d->lock);
+    TRY(check(o, fs_open(o->env->fs, path, FS_CREATE, out), "lock"));
+    err = file_lock(*out);
     if (err == ERR_LOCKED)
         TRY(refuse(o, err, "%s: a server or a tool is using this data folder", path));
     TRY(check(o, err, "lock"));
@@ -168,13 +167,41 @@ static enum err write_description(const struct opening *o, const struct data_dir
     return err;
 }
 
-static enum err describe_new(const struct opening *o, unsigned n_stores, struct data_dir *d)
+static char *make_epoch(struct env *env)
 {
     uint8_t random[EPOCH_BYTES];
     char text[EPOCH_BYTES * 2];
 
-    env_random(o->env, random, sizeof random);
-    d->epoch = mem_dup(str_of(text, enc_base32(text, random, sizeof random)));
+    env_random(env, random, sizeof random);
+    return mem_dup(str_of(text, enc_base32(text, random, sizeof random)));
+}
+
+enum err data_dir_new_epoch(struct env *env, struct str description, struct buf *out)
+{
+    json_t *root = json_loadb(description.p, description.len, JSON_REJECT_DUPLICATES, NULL);
+    char *epoch, *text;
+
+    if (!json_is_string(json_object_get(root, "epoch"))) {
+        json_decref(root);
+        return ERR_CORRUPT;
+    }
+    epoch = make_epoch(env);
+    json_object_set_new(root, "epoch", json_string(epoch));
+    text = json_dumps(root, JSON_INDENT(2));
+    json_decref(root);
+    mem_free(epoch);
+    if (!text)
+        return ERR_NOMEM;
+    buf_str(out, str_c(text));
+    free(text); /* jansson's */
+    return ERR_OK;
+}
+
+static enum err describe_new(const struct opening *o, unsigned n_stores, struct data_dir *d)
+{
+    char text[NAME_MAX_BYTES];
+
+    d->epoch = make_epoch(o->env);
     d->stores = mem_new_array(char *, n_stores);
     for (d->n_stores = 0; d->n_stores < n_stores; d->n_stores++) {
         snprintf(text, sizeof text, "store%u", d->n_stores);
@@ -273,6 +300,13 @@ out:
     return err;
 }
 
+static enum err place_shards(const struct opening *o, struct data_dir *d)
+{
+    if (placement_of_shards(&d->keys.ring, d->stores, d->n_stores, d->store_of) != ERR_OK)
+        return refuse(o, ERR_CORRUPT, "%s/parley.json names a store twice", o->path);
+    return ERR_OK;
+}
+
 enum err data_dir_open(struct env *env, const char *path, unsigned n_stores, struct data_dir *out, char **why)
 {
     struct opening o = {env, path, why};
@@ -285,7 +319,8 @@ enum err data_dir_open(struct env *env, const char *path, unsigned n_stores, str
     if (n_stores > STORES_MAX)
         return refuse(&o, ERR_INVALID, "%s: %u stores are too many; %d is the most", path, n_stores, STORES_MAX);
     d.path = mem_dup(str_c(path));
-    TRY(lock(&o, &d));
+    TRY(check(&o, fs_mkdirs(env->fs, path), ""));
+    TRY(lock(&o, &d.lock));
     err = read_file(&o, "parley.json", FILE_MAX, &description);
     is_new = err == ERR_NOT_FOUND;
     TRY(is_new ? check_is_new(&o) : err);
@@ -294,9 +329,43 @@ enum err data_dir_open(struct env *env, const char *path, unsigned n_stores, str
     TRY(load_secret(&o, is_new, &d.keys));
     TRY(is_new ? describe_new(&o, n_stores, &d) : load_description(&o, description, n_stores, &d));
     TRY(make_folders(&o, &d));
-    err = placement_of_shards(&d.keys.ring, d.stores, d.n_stores, d.store_of);
-    if (err != ERR_OK)
-        TRY(refuse(&o, ERR_CORRUPT, "%s/parley.json names a store twice", path));
+    TRY(place_shards(&o, &d));
+    *out = d;
+    d = (struct data_dir){0};
+out:
+    mem_free((void *)(uintptr_t)description.p);
+    data_dir_close(&d);
+    return err;
+}
+
+enum err data_dir_lock(struct env *env, const char *path, struct file **out, char **why)
+{
+    struct opening o = {env, path, why};
+    struct file *f = NULL;
+    enum err err = lock(&o, &f);
+
+    if (err == ERR_OK)
+        *out = f;
+    else
+        file_close(f);
+    return err;
+}
+
+enum err data_dir_look(struct env *env, const char *path, bool is_locked, struct data_dir *out, char **why)
+{
+    struct opening o = {env, path, why};
+    struct data_dir d = {.path = mem_dup(str_c(path))};
+    struct str description = {0};
+    enum err err = read_file(&o, "parley.json", FILE_MAX, &description);
+
+    if (err == ERR_NOT_FOUND)
+        TRY(refuse(&o, err, "%s: there is no data in this folder", path));
+    TRY(err);
+    if (is_locked)
+        TRY(lock(&o, &d.lock));
+    TRY(load_secret(&o, false, &d.keys));
+    TRY(load_description(&o, description, 0, &d));
+    TRY(place_shards(&o, &d));
     *out = d;
     d = (struct data_dir){0};
 out:

@@ -101,11 +101,49 @@ PROMISE(a_log_is_trimmed_behind_the_slowest_view)
     world_end(w);
 }
 
+static void hold(void *arg) { trim_hold(((struct reactor *)arg)->trim, true); }
+static void let_go(void *arg) { trim_hold(((struct reactor *)arg)->trim, false); }
+
+PROMISE(what_is_held_stays_until_it_is_let_go)
+{
+    enum { N = 200, SEGMENT = 64 << 10 };
+    struct world_test *w = world_new(1);
+    char text[1001] = {0};
+    uint64_t end;
+
+    w->segment_bytes = SEGMENT;
+    world_open(w);
+    expect(w, ANN, SEND_TO(BEN, "first", "x"), CODE_OK, "\"seq\":");
+    world_crash(w);
+    on_reactor(w, 0, hold, w->r[0]);
+    memset(text, 'x', sizeof text - 1);
+    for (int i = 0; i < N; i++)
+        expect(w, ANN, SEND_TO(BEN, JSON("a%d", i), text), CODE_OK, "\"seq\":");
+    end = stream_committed(w->world.streams[0]);
+    on_reactor(w, 0, flush_stores, w->r[0]);
+    views_tables_durable(w->views, w->log_ids[0], end);
+    views_owed_durable(w->views, w->log_ids[0], end);
+    for (size_t i = 0; i < w->n_old; i++) {
+        views_tables_durable(w->views, w->old[i].log_id, w->old[i].end);
+        views_owed_durable(w->views, w->old[i].log_id, w->old[i].end);
+    }
+    UNTIL(views_old_are_done(w->views));
+    trim_all(w);
+    assert_int_equal(stream_trimmed(w->world.streams[0]), 0);
+    assert_int_equal(count_logs(w), 2);
+    assert_true(trim_needs_old(w->r[0]->trim));
+    on_reactor(w, 0, let_go, w->r[0]);
+    UNTIL(stream_trimmed(w->world.streams[0]) > 0 && views_old_are_removed(w->views));
+    assert_int_equal(count_logs(w), 1);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(old_logs_go_when_every_view_has_them_and_nothing_is_lost),
         HOLDS(a_log_is_trimmed_behind_the_slowest_view),
+        HOLDS(what_is_held_stays_until_it_is_let_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,5 @@
+/* parley_restore: `parley restore`. */
+#pragma once
+
+int restore(int argc, char **argv);
+void restore_help(void);

@@ -1,0 +1,48 @@
+#include "cmd/parley_tool.h"
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int tool_complain(const char *what, const char *why)
+{
+    fprintf(stderr, "parley: %s%s%s\n", what, why && *why ? ": " : "", why ? why : "");
+    return 1;
+}
+
+char *tool_path(const char *dir, const char *name)
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "%s/%s%c", dir, name, 0);
+    return b.p;
+}
+
+/* Idle class for the disk (glibc has no name for the call or its numbers): best effort on both. */
+void tool_be_nice(void)
+{
+    enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };
+
+    (void)!setpriority(PRIO_PROCESS, 0, 19);
+    (void)!syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE << CLASS_SHIFT);
+}
+
+bool tool_is_there(struct env *env, const char *path)
+{
+    struct file *f = NULL;
+    enum err err = fs_open(env->fs, path, FS_READ, &f);
+
+    file_close(f);
+    return err != ERR_NOT_FOUND;
+}
+
+void tool_bytes(uint64_t n, char out[16])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)n;
+    int i = 0;
+
+    for (; v >= 1024 && i < 4; i++)
+        v /= 1024;
+    snprintf(out, 16, i ? "%.1f %s" : "%.0f %s", v, units[i]);
+}

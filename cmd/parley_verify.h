@@ -1,0 +1,5 @@
+/* parley_verify: `parley verify`. */
+#pragma once
+
+int verify(int argc, char **argv);
+void verify_help(void);

@@ -2,9 +2,13 @@
  * a node keeps the first eight bytes of its keys side by side, so a step down costs two or three lines, and only keys
  * that agree in these bytes (the entries of one conversation) are compared in full.
  *
- *   inner   first[0] ... first[n-1]      the least key of each child when that child was split off; first[0] is not
- * asked child[0] ... child[n-1] leaf    first[0] ... first[n-1]  ->  entries in the arena: length, flag, key, value;
- * next -> the leaf to the right
+ *   inner   first[0] ... first[n-1]   the least key of each child when that child was split off
+ *           child[0] ... child[n-1]
+ *   leaf    first[0] ... first[n-1]  ->  entries in the arena: length, flag, key, value
+ *           next -> the leaf to the right
+ *
+ * An inner node's first[0] is never asked: keys below it come to child[0] all the same, and when that is split, the new
+ * separator beside it may be below it.
  *
  * Nothing is ever taken out, so there is no merging of nodes, and an entry that was replaced stays where separators in
  * inner nodes may still point at it. */
@@ -82,10 +86,10 @@ static uint64_t head_of(struct str key)
 
 static struct str key_of(const struct entry *e) { return str_of(e->bytes, e->key_len); }
 
-/* How many of the keys are less than `key`; *is_there: the next one equals it. */
-static unsigned keys_below(const struct keys *k, struct str key, uint64_t head, bool *is_there)
+/* How many of the keys are less than `key`, not asking those before `lo`; *is_there: the next one equals it. */
+static unsigned keys_below(const struct keys *k, unsigned lo, struct str key, uint64_t head, bool *is_there)
 {
-    unsigned lo = 0, hi = k->n;
+    unsigned hi = k->n;
     *is_there = false;
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
@@ -106,9 +110,8 @@ static struct memtable_leaf *find_leaf(const struct memtable *m, struct str key,
     for (unsigned h = 0; h < m->height; h++) {
         struct inner *in = node;
         bool is_there;
-        unsigned i = keys_below(&in->keys, key, head, &is_there);
-        if (!is_there && i > 0)
-            i--; /* the child before the first separator above the key */
+        unsigned i = keys_below(&in->keys, 1, key, head, &is_there);
+        i -= !is_there; /* the child before the first separator above the key */
         if (path) {
             path->node[h] = in;
             path->at[h] = i;
@@ -213,7 +216,7 @@ static void put(struct memtable *m, struct str key, struct str value, bool is_to
     bool is_there;
     uint64_t head = head_of(key);
     struct memtable_leaf *leaf = find_leaf(m, key, head, &path);
-    unsigned at = keys_below(&leaf->keys, key, head, &is_there);
+    unsigned at = keys_below(&leaf->keys, 0, key, head, &is_there);
     if (!is_there) {
         leaf_insert(m, &path, leaf, at, head, make_entry(m, key, value, is_tombstone));
         m->count++;
@@ -240,7 +243,7 @@ bool memtable_get(const struct memtable *m, struct str key, struct str *value, b
     bool is_there;
     uint64_t head = head_of(key);
     const struct memtable_leaf *leaf = find_leaf(m, key, head, NULL);
-    unsigned at = keys_below(&leaf->keys, key, head, &is_there);
+    unsigned at = keys_below(&leaf->keys, 0, key, head, &is_there);
     if (!is_there)
         return false;
     *value = value_of(leaf->keys.entry[at]);
@@ -279,6 +282,6 @@ void memtable_iter_init(struct memtable_iter *w, const struct memtable *m, struc
     bool is_there;
     uint64_t head = head_of(from);
     *w = (struct memtable_iter){.it.next = step, .leaf = find_leaf(m, from, head, NULL)};
-    w->i = keys_below(&w->leaf->keys, from, head, &is_there);
+    w->i = keys_below(&w->leaf->keys, 0, from, head, &is_there);
     stand(w);
 }

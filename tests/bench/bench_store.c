@@ -1,6 +1,8 @@
 /* What the store engine costs beside RocksDB and LevelDB: the same workload for each, in a process of its own.
  *
- *   bench_store [-n ENTRIES] [-c CONVERSATIONS] [-r RUNS] [-e ENGINE] [-j FILE]
+ *   bench_store [-n ENTRIES] [-c CONVERSATIONS] [-r RUNS] [-e ENGINE] [-w] [-j FILE]
+ *
+ * -w: writing only, for a profiler.
  *
  * An entry is what a chat store puts for a message: 200 bytes, of which about half can be compressed, under a key of 27
  * bytes (shard, space, conversation, kind, seq), and 16 bytes in the `cid` index under a key of 18 (shard, space,
@@ -61,6 +63,7 @@ struct bench {
     uint64_t *heads;
     char (*values)[VALUE];
     uint64_t seed;
+    bool writes_only;
     struct figures f;
 };
 
@@ -300,7 +303,8 @@ static void run_here(struct bench *b)
     b->heads = mem_new_array(uint64_t, b->convs);
     reopen(b, SMALL_CACHE);
     write_entries(b);
-    measure_reads(b);
+    if (!b->writes_only)
+        measure_reads(b);
     b->engine->close(b->store);
 }
 
@@ -393,8 +397,9 @@ int main(int argc, char **argv)
     static struct figures runs[ENGINES][RUNS_MAX];
     unsigned long entries = 2000000, convs = 10000, n_runs = 1;
     const char *only = NULL, *json = NULL;
+    bool writes_only = false;
 
-    for (int c; (c = getopt(argc, argv, "n:c:r:e:j:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "n:c:r:e:j:w")) != -1;) {
         if (c == 'n')
             entries = strtoul(optarg, NULL, 10);
         else if (c == 'c')
@@ -403,6 +408,8 @@ int main(int argc, char **argv)
             n_runs = strtoul(optarg, NULL, 10);
         else if (c == 'e')
             only = optarg;
+        else if (c == 'w')
+            writes_only = true;
         else if (c == 'j')
             json = optarg;
         else
@@ -412,7 +419,11 @@ int main(int argc, char **argv)
         return 2;
     for (size_t r = 0; r < n_runs; r++) {
         for (size_t e = 0; e < ENGINES; e++) {
-            struct bench b = {.engine = engines[e], .seed = 42, .entries = entries - entries % BATCH, .convs = convs};
+            struct bench b = {.engine = engines[e],
+                              .seed = 42,
+                              .entries = entries - entries % BATCH,
+                              .convs = convs,
+                              .writes_only = writes_only};
             if (!only || strcmp(only, engines[e]->name) == 0)
                 runs[e][r] = run(&b);
         }

@@ -74,16 +74,6 @@ void memtable_destroy(struct memtable *m)
     mem_free(m);
 }
 
-static uint64_t head_of(struct str key)
-{
-    unsigned char b[8] = {0};
-    uint64_t v;
-    if (key.len)
-        memcpy(b, key.p, key.len < 8 ? key.len : 8);
-    memcpy(&v, b, 8);
-    return __builtin_bswap64(v);
-}
-
 static struct str key_of(const struct entry *e) { return str_of(e->bytes, e->key_len); }
 
 /* How many of the keys are less than `key`, not asking those before `lo`; *is_there: the next one equals it. */
@@ -214,7 +204,7 @@ static void put(struct memtable *m, struct str key, struct str value, bool is_to
     assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
     struct path path;
     bool is_there;
-    uint64_t head = head_of(key);
+    uint64_t head = str_head(key);
     struct memtable_leaf *leaf = find_leaf(m, key, head, &path);
     unsigned at = keys_below(&leaf->keys, 0, key, head, &is_there);
     if (!is_there) {
@@ -241,7 +231,7 @@ static struct str value_of(const struct entry *e) { return str_of(e->bytes + e->
 bool memtable_get(const struct memtable *m, struct str key, struct str *value, bool *is_tombstone)
 {
     bool is_there;
-    uint64_t head = head_of(key);
+    uint64_t head = str_head(key);
     const struct memtable_leaf *leaf = find_leaf(m, key, head, NULL);
     unsigned at = keys_below(&leaf->keys, 0, key, head, &is_there);
     if (!is_there)
@@ -280,7 +270,7 @@ static void step(struct iter *it)
 void memtable_iter_init(struct memtable_iter *w, const struct memtable *m, struct str from)
 {
     bool is_there;
-    uint64_t head = head_of(from);
+    uint64_t head = str_head(from);
     *w = (struct memtable_iter){.it.next = step, .leaf = find_leaf(m, from, head, NULL)};
     w->i = keys_below(&w->leaf->keys, 0, from, head, &is_there);
     stand(w);

@@ -106,7 +106,7 @@ static size_t parley_scan(void *e, struct str from, struct str to, size_t max)
 {
     struct store *s = e;
     size_t n = 0;
-    must(lsm_scan(s->lsm, from, to, max, NULL, look, &n));
+    must(lsm_scan_run(s->lsm, from, to, max, NULL, look, &n));
     return n;
 }
 

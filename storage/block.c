@@ -4,7 +4,7 @@
  *             varint own        bytes of the key that follow
  *             varint value      length of the value * 2 + 1 if the entry is a tombstone
  *             key[own], value[length]
- *   restarts  u32 offset of every 16th entry, ascending; u32 how many
+ *   restarts  u32 offset of every 4th entry, ascending; u32 how many
  *
  * and sealed, on the disk:
  *
@@ -13,7 +13,7 @@
  *   u32       length of the block
  *   u64       XXH3 of all before, seeded with the table's id and the offset in the file
  *
- * A search halves the restart points, then walks at most 16 entries. Everything that comes from the bytes is bounded
+ * A search halves the restart points, then walks at most 4 entries. Everything that comes from the bytes is bounded
  * before it is used, though the checksum has been right: a checksum finds damage, not malice or our own mistakes. */
 #include "storage/block.h"
 #include "base/enc.h"

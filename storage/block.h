@@ -7,7 +7,7 @@
 #include "storage/iter.h"
 
 enum {
-    BLOCK_RESTART_EVERY = 16,
+    BLOCK_RESTART_EVERY = 4,
     BLOCK_KEY_MAX = 255,
     BLOCK_VALUE_MAX = 16 << 20,
     BLOCK_BYTES_MAX = 1 << 30,

@@ -76,18 +76,34 @@ void memtable_destroy(struct memtable *m)
 
 static struct str key_of(const struct entry *e) { return str_of(e->bytes, e->key_len); }
 
-/* How many of the keys are less than `key`, not asking those before `lo`; *is_there: the next one equals it. */
+/* How many heads from lo on are below. Without branches that can't be foreseen. */
+static unsigned heads_below(const struct keys *k, unsigned lo, uint64_t head)
+{
+    for (unsigned n = k->n - lo; n > 0;) {
+        unsigned half = n / 2;
+        bool is_below = k->head[lo + half] < head;
+        lo = is_below ? lo + half + 1 : lo;
+        n = is_below ? n - half - 1 : half;
+    }
+    return lo;
+}
+
+/* How many of the keys are less than `key`, not asking those before `lo`; *is_there: the next one equals it. Entries
+ * are looked at only where heads are equal, and of these the last one first: a conversation's next entry stands behind
+ * its others. */
 static unsigned keys_below(const struct keys *k, unsigned lo, struct str key, uint64_t head, bool *is_there)
 {
-    unsigned hi = k->n;
+    lo = heads_below(k, lo, head);
     *is_there = false;
-    while (lo < hi) {
-        unsigned mid = (lo + hi) / 2;
-        int c = k->head[mid] < head ? -1 : k->head[mid] > head ? 1 : str_cmp(key_of(k->entry[mid]), key);
+    if (lo == k->n || k->head[lo] != head)
+        return lo;
+    unsigned hi = head == UINT64_MAX ? k->n : heads_below(k, lo, head + 1);
+    for (unsigned at = hi - 1; lo < hi; at = (lo + hi) / 2) {
+        int c = str_cmp(key_of(k->entry[at]), key);
         if (c < 0) {
-            lo = mid + 1;
+            lo = at + 1;
         } else {
-            hi = mid;
+            hi = at;
             *is_there = *is_there || c == 0;
         }
     }
@@ -245,6 +261,22 @@ size_t memtable_bytes(const struct memtable *m) { return m->bytes; }
 
 size_t memtable_count(const struct memtable *m) { return m->count; }
 
+/* A walk meets entries in the order of keys; in memory they lie in the order of putting, each on lines of its own. So
+ * those a few steps ahead are fetched early. (The prefetches stand where the walk is: gcc drops calls of a function
+ * that does nothing else.) */
+static const char *a_few_ahead(const struct memtable_iter *w)
+{
+    enum { AHEAD = 6 };
+    const struct keys *k = &w->leaf->keys;
+    const struct memtable_leaf *next = w->leaf->next;
+    const struct entry *e = k->entry[w->i];
+    if (w->i + AHEAD < k->n)
+        e = k->entry[w->i + AHEAD];
+    else if (next && w->i + AHEAD - k->n < next->keys.n)
+        e = next->keys.entry[w->i + AHEAD - k->n];
+    return (const char *)e;
+}
+
 static void stand(struct memtable_iter *w)
 {
     while (w->leaf && w->i == w->leaf->keys.n) {
@@ -255,6 +287,9 @@ static void stand(struct memtable_iter *w)
     if (!w->leaf)
         return;
     const struct entry *e = w->leaf->keys.entry[w->i];
+    const char *ahead = a_few_ahead(w);
+    for (unsigned line = 0; line < 4; line++)
+        __builtin_prefetch(ahead + 64 * line);
     w->it.key = key_of(e);
     w->it.value = value_of(e);
     w->it.is_tombstone = e->is_tombstone;

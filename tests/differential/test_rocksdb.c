@@ -6,18 +6,19 @@
  *   DIFFERENTIAL_SEED=n     repeats a run exactly (without workers: to the byte; with them the same operations, but
  * what is flushed when is up to the threads) DIFFERENTIAL_STEPS=n    how many operations a run has
  *
- * Keys are those of a message store (entries, states, cids) and odd ones: 1 to 255 bytes, many of them 0 and 255. A
- * reopening loses what was not flushed, and puts it again from the durable position, as a start does. */
+ * Keys are those of a message store (entries, states, cids), such as come before all others, and odd ones: 1 to 255
+ * bytes, many of them 0 and 255. A reopening loses what was not flushed, and puts it again from the durable position,
+ * as a start does. */
 #include "base/enc.h"
 #include "base/hash.h"
 #include "tests/unit/storage/lsm_rig.h"
 #include <rocksdb/c.h>
 
-enum { LOG = 3, STEPS = 5000, CONVS = 30, SEQS = 120, CIDS = 1500, ODD = 400, KEY_MAX = 255 };
+enum { LOG = 3, STEPS = 5000, CONVS = 30, SEQS = 120, CIDS = 1500, ODD = 400, FRONT_GROUP = 12, KEY_MAX = 255 };
 
 /* --- what is done --- */
 
-enum kind { ENTRY, STATE, CID, ODD_KEY, KINDS };
+enum kind { ENTRY, STATE, CID, FRONT, ODD_KEY };
 
 struct name {
     enum kind kind;
@@ -43,6 +44,7 @@ struct pair {
     uint64_t first_seed, seed;
     unsigned long step;
     struct buf value, ours, theirs;
+    unsigned long n_front; /* keys of FRONT so far */
     unsigned long looks, scans, pages, reopenings;
 };
 
@@ -83,6 +85,7 @@ static struct str odd_key(unsigned n, char *out)
     size_t len = n % 8 == 0 ? 1 + h % KEY_MAX : 1 + h % 6; /* short ones are the beginnings of others */
     for (size_t i = 0; i < len; i++)
         out[i] = bytes[hash_u64(h + i) % sizeof(bytes)];
+    out[0] = (char)(out[0] ? out[0] : 2); /* before all others are those of FRONT */
     return str_of(out, len);
 }
 
@@ -98,22 +101,34 @@ static struct str key_of(struct name n, char *out)
     case CID:
         conv_key(n.a + 500000, 'i', 0, out);
         return str_of(out, 18);
+    case FRONT: /* groups that ascend, each before all groups there were */
+        memset(out, 0, 8);
+        enc_be64(out + 8, (uint64_t)(UINT32_MAX - n.a) << 32 | n.b);
+        return str_of(out, 16);
     case ODD_KEY:
-    case KINDS:
         break;
     }
     return odd_key(n.a, out);
 }
 
+/* The next one, or one of the last few groups. */
+static struct name front_name(struct pair *p)
+{
+    unsigned long n = rnd(p, 2) || p->n_front == 0 ? p->n_front++ : p->n_front - 1 - rnd(p, p->n_front) % 600;
+    return (struct name){FRONT, (unsigned)(n / FRONT_GROUP), (unsigned)(n % FRONT_GROUP)};
+}
+
 static struct name any_name(struct pair *p)
 {
     uint64_t c = rnd(p, 10);
-    if (c < 6)
+    if (c < 5)
         return (struct name){ENTRY, (unsigned)rnd(p, CONVS), (unsigned)rnd(p, SEQS)};
-    if (c < 7)
+    if (c < 6)
         return (struct name){STATE, (unsigned)rnd(p, CONVS), 0};
-    if (c < 9)
+    if (c < 7)
         return (struct name){CID, (unsigned)rnd(p, CIDS), 0};
+    if (c < 9)
+        return front_name(p);
     return (struct name){ODD_KEY, (unsigned)rnd(p, ODD), 0};
 }
 
@@ -158,7 +173,7 @@ static void set_up(struct pair *p, bool has_home, size_t cache_bytes)
     env_random(env_posix(), &p->first_seed, sizeof(p->first_seed));
     p->first_seed = p->seed = seed ? strtoull(seed, NULL, 10) : p->first_seed;
     print_message("DIFFERENTIAL_SEED=%llu workers=%d\n", (unsigned long long)p->first_seed, has_home);
-    rig_make(&p->rig, 64 << 10, cache_bytes, has_home);
+    rig_make(&p->rig, (size_t)(64 << 10) << p->first_seed % 6, cache_bytes, has_home);
     snprintf(p->rocks_dir, sizeof(p->rocks_dir), "/tmp/parley-rocks-XXXXXX");
     assert_non_null(mkdtemp(p->rocks_dir));
     p->options = rocksdb_options_create();

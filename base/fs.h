@@ -28,7 +28,8 @@ struct fs_ops {
     enum err (*truncate)(struct file *, uint64_t size);
     enum err (*fill)(struct file *, uint64_t size); /* zero-fills [0, size), syncs, drops it from the page cache */
     enum err (*size)(struct file *, uint64_t *out);
-    enum err (*lock)(struct file *); /* exclusive, whole file, freed by close; LOCKED */
+    enum err (*lock)(struct file *);                     /* exclusive, whole file, freed by close; LOCKED */
+    void (*ahead)(struct file *, uint64_t at, size_t n); /* may be NULL: it is only a hint */
     enum err (*rename)(struct fs *, const char *from, const char *to);
     enum err (*link)(struct fs *, const char *from, const char *to);
     enum err (*remove)(struct fs *, const char *path);
@@ -76,6 +77,12 @@ FS_WRAP file_fill(struct file *f, uint64_t n) { return f->ops->fill(f, n); }
 FS_WRAP file_size(struct file *f, uint64_t *out) { return f->ops->size(f, out); }
 FS_WRAP file_lock(struct file *f) { return f->ops->lock(f); }
 #undef FS_WRAP
+/* These bytes will be read soon: several reads then wait for the disk together. */
+static inline void file_ahead(struct file *f, uint64_t at, size_t n)
+{
+    if (f->ops->ahead)
+        f->ops->ahead(f, at, n);
+}
 
 /* Built on the above. */
 MUST_CHECK enum err file_write(struct file *f, const void *p, size_t n, uint64_t at);

@@ -127,6 +127,11 @@ static enum err posix_lock(struct file *f)
     return r < 0 && errno == EWOULDBLOCK ? ERR_LOCKED : checked(r);
 }
 
+static void posix_ahead(struct file *f, uint64_t at, size_t n)
+{
+    (void)posix_fadvise(fd_of(f), (off_t)at, (off_t)n, POSIX_FADV_WILLNEED);
+}
+
 static enum err posix_rename(struct fs *s, const char *from, const char *to)
 {
     (void)s;
@@ -205,6 +210,7 @@ struct fs *fs_posix(void)
         .fill = posix_fill,
         .size = posix_size,
         .lock = posix_lock,
+        .ahead = posix_ahead,
         .rename = posix_rename,
         .link = posix_link,
         .remove = posix_remove,

@@ -31,6 +31,17 @@ static inline int str_cmp(struct str a, struct str b)
     int c = n ? memcmp(a.p, b.p, n) : 0;
     return c ? c : (a.len > b.len) - (a.len < b.len);
 }
+/* The first 8 bytes as a number, zeros behind a shorter one: where heads differ, they are ordered as the strings are.
+ */
+static inline uint64_t str_head(struct str s)
+{
+    unsigned char b[8] = {0};
+    uint64_t v;
+    if (s.len)
+        memcpy(b, s.p, s.len < 8 ? s.len : 8);
+    memcpy(&v, b, 8);
+    return __builtin_bswap64(v);
+}
 static inline struct str str_from(struct str s, size_t at)
 {
     return at >= s.len ? (struct str){s.p + s.len, 0} : (struct str){s.p + at, s.len - at};

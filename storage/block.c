@@ -4,7 +4,7 @@
  *             varint own        bytes of the key that follow
  *             varint value      length of the value * 2 + 1 if the entry is a tombstone
  *             key[own], value[length]
- *   restarts  u32 offset of every 16th entry, ascending; u32 how many
+ *   restarts  u32 offset of every 4th entry, ascending; u32 how many
  *
  * and sealed, on the disk:
  *
@@ -13,7 +13,7 @@
  *   u32       length of the block
  *   u64       XXH3 of all before, seeded with the table's id and the offset in the file
  *
- * A search halves the restart points, then walks at most 16 entries. Everything that comes from the bytes is bounded
+ * A search halves the restart points, then walks at most 4 entries. Everything that comes from the bytes is bounded
  * before it is used, though the checksum has been right: a checksum finds damage, not malice or our own mistakes. */
 #include "storage/block.h"
 #include "base/enc.h"
@@ -21,7 +21,7 @@
 #include <assert.h>
 #include <lz4.h>
 
-enum { RESTART_EVERY = 16, KIND_PLAIN = 0, KIND_LZ4 = 1 };
+enum { KIND_PLAIN = 0, KIND_LZ4 = 1 };
 
 void block_builder_deinit(struct block_builder *b)
 {
@@ -43,7 +43,7 @@ void block_builder_add(struct block_builder *b, struct str key, struct str value
     assert(key.len >= 1 && key.len <= BLOCK_KEY_MAX && value.len <= BLOCK_VALUE_MAX);
     if (b->since_restart == 0) {
         enc_add_u32(&b->restarts, (uint32_t)b->out.len);
-        b->since_restart = RESTART_EVERY;
+        b->since_restart = BLOCK_RESTART_EVERY;
     } else {
         shared = shared_bytes(b->last, key.p, b->last_len < key.len ? b->last_len : key.len);
     }
@@ -92,6 +92,10 @@ static void damaged(struct block_iter *w)
 static inline bool get_varint(const uint8_t **p, const uint8_t *end, uint32_t *out)
 {
     uint32_t v = 0;
+    if (*p < end && **p < 0x80) { /* nearly always */
+        *out = *(*p)++;
+        return true;
+    }
     for (unsigned shift = 0; shift < 32 && *p < end; shift += 7) {
         uint8_t c = *(*p)++;
         v |= (uint32_t)(c & 0x7f) << shift;
@@ -154,13 +158,32 @@ static void go_to_restart(struct block_iter *w, uint32_t i)
     block_iter_next(w);
 }
 
-void block_iter_seek(struct block_iter *w, struct str key)
+/* The key of the entry at a restart point, where it lies: it shares nothing. */
+static bool restart_key(const struct block_iter *w, uint32_t i, struct str *key)
 {
-    uint32_t lo = 0, hi = w->n_restarts; /* the answer stands at or behind lo, and before hi's entry or at it */
+    uint32_t at = dec_u32(w->restarts + (size_t)i * 4), shared, own, value;
+    const uint8_t *p = w->begin + at;
+    if (at >= (size_t)(w->end - w->begin) || !get_varint(&p, w->end, &shared) || !get_varint(&p, w->end, &own) ||
+        !get_varint(&p, w->end, &value) || shared != 0 || own == 0 || own > BLOCK_KEY_MAX || own > (size_t)(w->end - p))
+        return false;
+    *key = str_of(p, own);
+    return true;
+}
+
+uint64_t block_iter_restart_head(const struct block_iter *w, uint32_t i)
+{
+    struct str key;
+    return restart_key(w, i, &key) ? str_head(key) : 0;
+}
+
+void block_iter_seek_between(struct block_iter *w, struct str key, uint32_t lo, uint32_t hi)
+{
     while (w->err == ERR_OK && hi - lo > 1) {
         uint32_t mid = lo + (hi - lo) / 2;
-        go_to_restart(w, mid);
-        if (w->is_valid && str_cmp(block_iter_key(w), key) <= 0)
+        struct str there;
+        if (!restart_key(w, mid, &there))
+            damaged(w);
+        else if (str_cmp(there, key) <= 0)
             lo = mid;
         else
             hi = mid;
@@ -170,6 +193,8 @@ void block_iter_seek(struct block_iter *w, struct str key)
     while (w->is_valid && str_cmp(block_iter_key(w), key) < 0)
         block_iter_next(w);
 }
+
+void block_iter_seek(struct block_iter *w, struct str key) { block_iter_seek_between(w, key, 0, w->n_restarts); }
 
 static uint64_t seed_of(uint64_t table, uint64_t at) { return hash_u64(table ^ hash_u64(at + 1)); }
 

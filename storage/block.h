@@ -6,7 +6,13 @@
 #include "storage/cache.h"
 #include "storage/iter.h"
 
-enum { BLOCK_KEY_MAX = 255, BLOCK_VALUE_MAX = 16 << 20, BLOCK_BYTES_MAX = 1 << 30, SEAL_BYTES = 13 };
+enum {
+    BLOCK_RESTART_EVERY = 4,
+    BLOCK_KEY_MAX = 255,
+    BLOCK_VALUE_MAX = 16 << 20,
+    BLOCK_BYTES_MAX = 1 << 30,
+    SEAL_BYTES = 13
+};
 
 /* Building: keys strictly ascending. A zeroed builder is empty and valid. */
 struct block_builder {
@@ -37,6 +43,11 @@ struct block_iter {
 };
 void block_iter_init(struct block_iter *w, struct str bytes); /* stands on the first key */
 void block_iter_seek(struct block_iter *w, struct str key);   /* to the first key at or after it */
+/* The same when the caller knows more: the answer stands at restart point `lo` or behind it, and before `hi` or at it.
+ */
+void block_iter_seek_between(struct block_iter *w, struct str key, uint32_t lo, uint32_t hi);
+/* The head (str_head) of the key at a restart point; 0 where the bytes are no entry. */
+uint64_t block_iter_restart_head(const struct block_iter *w, uint32_t i);
 void block_iter_next(struct block_iter *w);
 static inline struct str block_iter_key(const struct block_iter *w) { return str_of(w->key, w->key_len); }
 

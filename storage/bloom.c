@@ -46,3 +46,9 @@ bool bloom_may_have(struct str filter, uint64_t hash)
     }
     return true;
 }
+
+void bloom_prefetch(struct str filter, uint64_t hash)
+{
+    if (filter.len)
+        __builtin_prefetch(filter.p + line_of(filter.len / BLOOM_LINE, hash) * BLOOM_LINE);
+}

@@ -12,3 +12,5 @@ uint64_t bloom_hash(struct str key);
 void bloom_build(const uint64_t *hashes, size_t n, unsigned bits_per_key, struct buf *out);
 /* An empty or misshapen filter answers maybe. */
 bool bloom_may_have(struct str filter, uint64_t hash);
+/* Has the line that the question needs brought near. */
+void bloom_prefetch(struct str filter, uint64_t hash);

@@ -99,12 +99,6 @@ void block_cache_destroy(struct block_cache *c)
     free(c);
 }
 
-static struct block *block_ref(struct block *b)
-{
-    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-    return b;
-}
-
 void block_unref(struct block *b)
 {
     if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)

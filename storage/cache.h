@@ -19,6 +19,11 @@ uint64_t block_cache_new_table(struct block_cache *c);
 struct block *block_cache_get(struct block_cache *c, uint64_t table, uint64_t at); /* a reference, or NULL */
 void block_cache_put(struct block_cache *c, uint64_t table, uint64_t at,
                      struct block *b); /* takes a reference of its own */
+static inline struct block *block_ref(struct block *b)
+{
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    return b;
+}
 void block_unref(struct block *b);
 uint64_t block_cache_hits(const struct block_cache *c);
 uint64_t block_cache_misses(const struct block_cache *c);

@@ -163,7 +163,7 @@ static enum err read_stretch(struct page *p, size_t at, size_t n)
     struct reading g = {.arena = p->arena, .v = p->v + at, .sizes = p->sizes + at, .seq = first};
     enum err err;
 
-    TRY(lsm_scan(p->lsm, key_str(&from), key_str(&to), n, p->need, read_each, &g));
+    TRY(lsm_scan_run(p->lsm, key_str(&from), key_str(&to), n, p->need, read_each, &g));
     TRY(g.err);
     TRY(g.n == n ? ERR_OK : ERR_CORRUPT);
 out:

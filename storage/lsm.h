@@ -69,6 +69,10 @@ enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need,
 typedef bool lsm_each_fn(void *arg, struct str key, struct str value);
 enum err lsm_scan(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need, lsm_each_fn *fn,
                   void *arg);
+/* The same for a range that can hold at most `max` keys, deleted ones counted, as a run of seqs without gaps can: it
+ * asks the newest tables first and, having met `max` keys, none that are older. `to` is not empty. */
+enum err lsm_scan_run(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need, lsm_each_fn *fn,
+                      void *arg);
 
 /* A checkpoint: what a copy of the store needs, as it is durable now. Its tables stay on the disk until it is ended,
  * also those that are merged away meanwhile. Ended before the store is closed. */

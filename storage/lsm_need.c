@@ -6,8 +6,7 @@ struct block *lsm_need_find(const struct lsm_need *n, const struct sst *t, uint6
     for (size_t i = 0; i < n->n_held; i++) {
         if (n->held[i].at != at || n->held[i].table != t->cache_id)
             continue;
-        atomic_fetch_add_explicit(&n->held[i].block->refs, 1, memory_order_relaxed);
-        return n->held[i].block;
+        return block_ref(n->held[i].block);
     }
     return NULL;
 }
@@ -27,6 +26,8 @@ void lsm_need_add(struct lsm_need *n, struct lsm *l, struct sst *t, uint64_t at,
 static void load(struct job *j)
 {
     struct lsm_need *n = container_of(j, struct lsm_need, job);
+    for (size_t i = 1; i < n->n_missing; i++)
+        sst_ahead(n->missing[i].table, n->missing[i].at, n->missing[i].len);
     for (size_t i = 0; i < n->n_missing && n->err == ERR_OK; i++) {
         struct lsm_missing *m = &n->missing[i];
         n->err = sst_load(m->table, m->at, m->len, &m->block);

@@ -12,27 +12,38 @@
 
 enum { AHEAD_MAX = 16 };
 
-/* A block from the need, the cache, or, when it may be waited for, the file. AGAIN: in none, noted in the need. */
-static enum err get_block(struct lsm *l, struct lsm_need *need, struct sst *t, uint64_t at, uint32_t len,
-                          struct block **out)
+struct block *lsm_block_find(struct lsm *l, struct lsm_need *need, const struct sst *t, uint64_t at)
 {
     struct block *b = need && need->n_held ? lsm_need_find(need, t, at) : NULL;
-    if (!b)
-        b = block_cache_get(l->conf.cache, t->cache_id, at);
-    if (!b && need) {
+    return b ? b : block_cache_get(l->conf.cache, t->cache_id, at);
+}
+
+enum err lsm_block_get(struct lsm *l, struct lsm_need *need, struct sst *t, uint64_t at, uint32_t len,
+                       struct block **out)
+{
+    struct block *b = NULL;
+    enum err err;
+
+    if (need) {
         if (need->n_held >= LSM_NEED_HELD)
             return ERR_LIMIT;
         lsm_need_add(need, l, t, at, len);
         return ERR_AGAIN;
     }
-    if (!b) {
-        enum err err = sst_load(t, at, len, &b);
-        if (err != ERR_OK)
-            return err;
-        block_cache_put(l->conf.cache, t->cache_id, at, b);
-    }
+    err = sst_load(t, at, len, &b);
+    if (err != ERR_OK)
+        return err;
+    block_cache_put(l->conf.cache, t->cache_id, at, b);
     *out = b;
     return ERR_OK;
+}
+
+/* A block from the need, the cache, or, when it may be waited for, the file. AGAIN: in none, noted in the need. */
+static enum err get_block(struct lsm *l, struct lsm_need *need, struct sst *t, uint64_t at, uint32_t len,
+                          struct block **out)
+{
+    *out = lsm_block_find(l, need, t, at);
+    return *out ? ERR_OK : lsm_block_get(l, need, t, at, len, out);
 }
 
 /* --- get --- */
@@ -69,8 +80,7 @@ static enum err get_from_table(struct lsm *l, struct sst *t, struct str key, str
     uint32_t len;
     enum err err;
 
-    sst_index(t, &index);
-    block_iter_seek(&index, key);
+    sst_index_seek(t, key, &index);
     if (!index.is_valid)
         return index.err;
     TRY(sst_index_place(t, &index, &at, &len) ? ERR_OK : ERR_CORRUPT);
@@ -94,6 +104,8 @@ enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need, struct bu
     if (err != ERR_AGAIN)
         return err;
     uint64_t hash = bloom_hash(key);
+    for (size_t i = 0; i < l->n_tables; i++)
+        bloom_prefetch(l->tables[i]->filter, hash);
     for (size_t i = 0; i < l->n_tables; i++) {
         bool is_known = false;
         if (!sst_may_have(l->tables[i], key, hash))
@@ -144,8 +156,7 @@ static void note_ahead(struct scan *s, struct sst *t, const struct block_iter *i
         block_iter_next(&ahead);
         if (!ahead.is_valid || !sst_index_place(t, &ahead, &at, &len) || s->need->n_missing == LSM_NEED_MISSING)
             break;
-        struct block *b = lsm_need_find(s->need, t, at);
-        b = b ? b : block_cache_get(s->l->conf.cache, t->cache_id, at);
+        struct block *b = lsm_block_find(s->l, s->need, t, at);
         if (!b)
             lsm_need_add(s->need, s->l, t, at, len);
         block_unref(b);
@@ -164,7 +175,7 @@ static enum err scan_block(struct sst_source *source, struct sst *t, const struc
     if (err == ERR_AGAIN)
         note_ahead(s, t, index);
     TRY(err);
-    atomic_fetch_add_explicit(&(*out)->refs, 1, memory_order_relaxed);
+    block_ref(*out);
     buf_add(&s->pins, out, sizeof(*out));
 out:
     return err;
@@ -190,21 +201,34 @@ static struct str shared_prefix(const struct lsm *l, struct str from, struct str
     return str_starts(to, prefix) || is_end_of(to, prefix) ? prefix : (struct str){0};
 }
 
-static bool may_have(const struct sst *t, struct str from, struct str to, struct str prefix, uint64_t hash)
+void lsm_range_init(struct lsm_range *r, const struct lsm *l, struct str from, struct str to)
 {
-    if (!sst_may_have_range(t, from, to))
+    *r = (struct lsm_range){.from = from, .to = to, .prefix = shared_prefix(l, from, to)};
+    r->hash = r->prefix.len ? bloom_hash(r->prefix) : 0;
+}
+
+bool lsm_range_may_have(const struct lsm_range *r, const struct sst *t)
+{
+    if (!sst_may_have_range(t, r->from, r->to))
         return false;
-    return prefix.len == 0 || t->filter_prefix != prefix.len || bloom_may_have(t->filter, hash);
+    return r->prefix.len == 0 || t->filter_prefix != r->prefix.len || bloom_may_have(t->filter, r->hash);
+}
+
+void lsm_range_prefetch(const struct lsm_range *r, const struct lsm *l)
+{
+    for (size_t i = 0; r->prefix.len && i < l->n_tables; i++)
+        bloom_prefetch(l->tables[i]->filter, r->hash);
 }
 
 static void scan_open(struct scan *s)
 {
     struct lsm *l = s->l;
-    struct str prefix = shared_prefix(l, s->from, s->to);
-    uint64_t hash = prefix.len ? bloom_hash(prefix) : 0;
+    struct lsm_range range;
     struct iter **inputs = mem_new_array(struct iter *, l->n_tables + l->n_frozen + 1);
     size_t n = 0, wanted = 0;
 
+    lsm_range_init(&range, l, s->from, s->to);
+    lsm_range_prefetch(&range, l);
     s->source.get = scan_block;
     s->memtables = mem_new_array(struct memtable_iter, l->n_frozen + 1);
     memtable_iter_init(&s->memtables[s->n_memtables], l->active, s->from);
@@ -214,10 +238,10 @@ static void scan_open(struct scan *s)
         inputs[n++] = &s->memtables[s->n_memtables++].it;
     }
     for (size_t i = 0; i < l->n_tables; i++)
-        wanted += may_have(l->tables[i], s->from, s->to, prefix, hash);
+        wanted += lsm_range_may_have(&range, l->tables[i]);
     s->tables = mem_new_array(struct sst_iter, wanted);
     for (size_t i = 0; i < l->n_tables; i++) {
-        if (!may_have(l->tables[i], s->from, s->to, prefix, hash))
+        if (!lsm_range_may_have(&range, l->tables[i]))
             continue;
         sst_iter_init(&s->tables[s->n_tables], l->tables[i], &s->source, s->from);
         inputs[n++] = &s->tables[s->n_tables++].it;

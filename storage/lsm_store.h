@@ -63,7 +63,22 @@ void lsm_table_unref(struct lsm *l, struct sst *t); /* the last one has the file
 void lsm_poke(struct lsm *l);
 /* After background_deinit: frees what tasks hold. */
 void lsm_tasks_deinit(struct lsm *l);
-/* A block from the need or the cache; a reference, or NULL. */
+/* What a scan asks for, and the prefix that all its keys share, when filters know prefixes of that length (else empty).
+ */
+struct lsm_range {
+    struct str from, to, prefix;
+    uint64_t hash;
+};
+void lsm_range_init(struct lsm_range *r, const struct lsm *l, struct str from, struct str to);
+bool lsm_range_may_have(const struct lsm_range *r, const struct sst *t);
+/* Has the filters' lines brought near: each question would wait for memory by itself. */
+void lsm_range_prefetch(const struct lsm_range *r, const struct lsm *l);
+/* A block that is in memory, in the need or in the cache: a reference, or NULL. */
+struct block *lsm_block_find(struct lsm *l, struct lsm_need *need, const struct sst *t, uint64_t at);
+/* One that is not. Without a need from the file; with one it is noted: AGAIN. */
+MUST_CHECK enum err lsm_block_get(struct lsm *l, struct lsm_need *need, struct sst *t, uint64_t at, uint32_t len,
+                                  struct block **out);
+/* A block from the need; a reference, or NULL. */
 struct block *lsm_need_find(const struct lsm_need *n, const struct sst *t, uint64_t at);
 /* Notes a missing block. */
 void lsm_need_add(struct lsm_need *n, struct lsm *l, struct sst *t, uint64_t at, uint32_t len);

@@ -39,6 +39,8 @@ out:
     return err;
 }
 
+void sst_ahead(struct sst *t, uint64_t at, uint32_t len) { file_ahead(t->file, at, len); }
+
 /* A sealed block that the footer or the meta block names. */
 static enum err load_at(struct sst *t, uint64_t at, uint64_t len, struct block **out)
 {
@@ -59,6 +61,17 @@ static enum err keep_filter(struct sst *t, const struct block *b)
     return ERR_OK;
 }
 
+static void keep_heads(struct sst *t)
+{
+    struct block_iter w;
+    block_iter_init(&w, str_of(t->index->bytes, t->index->len));
+    if (w.err != ERR_OK)
+        return; /* a search says so */
+    t->heads = mem_new_array(uint64_t, w.n_restarts);
+    for (uint32_t i = 0; i < w.n_restarts; i++)
+        t->heads[i] = block_iter_restart_head(&w, i);
+}
+
 static enum err read_meta(struct sst *t, const struct block *meta)
 {
     struct dec d = dec_of(str_of(meta->bytes, meta->len));
@@ -76,6 +89,7 @@ static enum err read_meta(struct sst *t, const struct block *meta)
     TRY(load_at(t, filter_at, filter_len, &filter));
     TRY(keep_filter(t, filter));
     TRY(load_at(t, index_at, index_len, &t->index));
+    keep_heads(t);
     t->data_end = filter_at;
     t->first = str_of(mem_dup(first), first.len);
     t->last = str_of(mem_dup(last), last.len);
@@ -135,6 +149,7 @@ void sst_close(struct sst *t)
     block_unref(t->index);
     mem_free((char *)(uintptr_t)t->first.p); /* ours, by mem_dup */
     mem_free((char *)(uintptr_t)t->last.p);
+    mem_free(t->heads);
     mem_free(t->memory);
     mem_free(t->path);
     mem_free(t);
@@ -149,6 +164,30 @@ bool sst_may_have(const struct sst *t, struct str key, uint64_t hash)
 bool sst_may_have_range(const struct sst *t, struct str from, struct str to)
 {
     return str_cmp(from, t->last) <= 0 && (to.len == 0 || str_cmp(t->first, to) < 0);
+}
+
+/* How many of the heads are below. */
+static uint32_t heads_below(const uint64_t *heads, uint32_t n, uint64_t head, bool or_equal)
+{
+    uint32_t lo = 0;
+    while (n > 0) {
+        uint32_t half = n / 2;
+        bool is_below = heads[lo + half] < head || (or_equal && heads[lo + half] == head);
+        lo = is_below ? lo + half + 1 : lo;
+        n = is_below ? n - half - 1 : half;
+    }
+    return lo;
+}
+
+void sst_index_seek(const struct sst *t, struct str key, struct block_iter *out)
+{
+    block_iter_init(out, str_of(t->index->bytes, t->index->len));
+    if (out->err != ERR_OK)
+        return;
+    uint64_t head = str_head(key);
+    uint32_t lo = heads_below(t->heads, out->n_restarts, head, false);
+    uint32_t hi = lo + heads_below(t->heads + lo, out->n_restarts - lo, head, true);
+    block_iter_seek_between(out, key, lo > 0 ? lo - 1 : 0, hi);
 }
 
 bool sst_index_place(const struct sst *t, const struct block_iter *index, uint64_t *at, uint32_t *len)
@@ -216,9 +255,7 @@ void sst_iter_init(struct sst_iter *w, struct sst *t, struct sst_source *source,
     w->table = t;
     w->source = source;
     w->block = NULL;
-    sst_index(t, &w->index);
-    if (w->index.err == ERR_OK)
-        block_iter_seek(&w->index, from);
+    sst_index_seek(t, from, &w->index);
     if (!enter_block(w))
         return;
     block_iter_seek(&w->data, from);

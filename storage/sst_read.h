@@ -14,6 +14,7 @@ struct sst {
     size_t filter_prefix;
     struct str filter; /* aligned to its lines */
     struct block *index;
+    uint64_t *heads; /* of the keys at the index's restart points: side by side, where a search begins */
     char *memory, *path;
     struct fs *fs;
     struct file *file;
@@ -33,16 +34,15 @@ void sst_close(struct sst *t);
 MUST_CHECK enum err sst_load(struct sst *t, uint64_t at, uint32_t len, struct block **out);
 /* The same from bytes that were read already. */
 MUST_CHECK enum err sst_unseal(struct sst *t, struct str sealed, uint64_t at, struct block **out);
+/* Tells the disk that a block will be loaded soon. */
+void sst_ahead(struct sst *t, uint64_t at, uint32_t len);
 /* Could the table hold this key, or any key that starts with this prefix of filter_prefix bytes? */
 bool sst_may_have(const struct sst *t, struct str key, uint64_t hash);
 /* Could it hold a key in [from, to)? An empty `to` has no end. */
 bool sst_may_have_range(const struct sst *t, struct str from, struct str to);
 
-/* The index: positioned by block_iter_seek on the first block whose last key is at or after a key. */
-static inline void sst_index(const struct sst *t, struct block_iter *out)
-{
-    block_iter_init(out, str_of(t->index->bytes, t->index->len));
-}
+/* Puts `out` on the index entry of the first block whose last key is at or after a key. */
+void sst_index_seek(const struct sst *t, struct str key, struct block_iter *out);
 /* The block that an index entry names; false when it is no place in this table. */
 bool sst_index_place(const struct sst *t, const struct block_iter *index, uint64_t *at, uint32_t *len);
 

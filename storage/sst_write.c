@@ -1,6 +1,6 @@
 /* A table file, front to back; every byte is under a checksum that knows the table's id and the place:
  *
- *   data blocks   sealed blocks (block.c) of about 8 KiB; a value as large as that has one of its own
+ *   data blocks   sealed blocks (block.c) of about 4 KiB; a value as large as that has one of its own
  *   filter        one sealed block: Bloom lines of every key and, once each, of every key's first `filter_prefix` bytes
  *   index         one sealed block: last key of each data block -> varint offset, varint length (sealed)
  *   meta          one sealed block: the numbers of struct sst_meta as varints, then the least and the greatest key

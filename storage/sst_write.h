@@ -5,7 +5,7 @@
 #include "base/fs.h"
 #include "storage/block.h"
 
-enum { SST_VERSION = 1, SST_FOOTER_BYTES = 40, SST_BLOCK_BYTES = 8 << 10, SST_BITS_PER_KEY = 10 };
+enum { SST_VERSION = 1, SST_FOOTER_BYTES = 40, SST_BLOCK_BYTES = 4 << 10, SST_BITS_PER_KEY = 10 };
 #define SST_MAGIC 0x31545353594c5250u /* "PRLYSST1" */
 
 struct sst_writer {

@@ -1,8 +1,10 @@
 /* bench_log: what the log costs next to the least that its promise costs: pwritev and fdatasync on a file filled ahead.
  *
- * Records of 200 bytes. In each row both sides make batches of the same size durable, one after the other; CPU is that
- * of the whole process, threads and system calls included. Usage: bench_log [FOLDER], by default on the disk of /tmp.
- */
+ * Records of 200 bytes, so many a sync on both sides. The bare loop writes the same bytes again and again. The log is
+ * used as a server uses it: the next batch is appended while the one before is being synced, and is handed over when
+ * that is durable, so each sync carries exactly one batch; then segments are trimmed. The two take turns of a twentieth
+ * of a second, so that what else the disk does meets both. CPU is that of the whole process, threads and system calls
+ * included. Usage: bench_log [FOLDER], by default on the disk of /tmp. */
 #include "base/env.h"
 #include "queue/stream.h"
 #include <inttypes.h>
@@ -11,14 +13,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { RECORD = 200, MS_A_ROW = 700, SEGMENT = 16 << 20 };
+enum { RECORD = 200, MS_A_TURN = 50, TURNS = 40, SEGMENT = 16 << 20 };
 
-struct result {
-    double records_s, cpu_us;
-};
-
-struct watch {
-    uint64_t at_us, cpu_us;
+/* What one side did in all its turns. */
+struct tally {
+    uint64_t records, us, cpu_us;
 };
 
 static uint64_t cpu_us(void)
@@ -29,15 +28,7 @@ static uint64_t cpu_us(void)
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
-static struct watch watch_start(void) { return (struct watch){env_mono_us(env_posix()), cpu_us()}; }
-
-static bool is_over(const struct watch *w) { return env_mono_us(env_posix()) - w->at_us > MS_A_ROW * 1000; }
-
-static struct result watch_stop(const struct watch *w, uint64_t records)
-{
-    double us = (double)(env_mono_us(env_posix()) - w->at_us), cpu = (double)(cpu_us() - w->cpu_us);
-    return (struct result){(double)records * 1e6 / us, cpu / (double)records};
-}
+static uint64_t now_us(void) { return env_mono_us(env_posix()); }
 
 static void must(enum err err)
 {
@@ -47,89 +38,144 @@ static void must(enum err err)
     exit(1);
 }
 
-static struct result bare(const char *dir, unsigned batch)
-{
-    char path[300], *bytes = mem_alloc((size_t)RECORD * batch);
-    struct fs *fs = env_posix()->fs;
-    struct file *f;
-    uint64_t n = 0, at = 0;
+/* --- bare --- */
 
+struct bare {
+    struct file *file;
+    char *bytes;
+    uint64_t at;
+};
+
+static void bare_open(struct bare *b, const char *dir, unsigned batch)
+{
+    char path[300];
     snprintf(path, sizeof path, "%s/bare", dir);
-    must(fs_open(fs, path, FS_CREATE, &f));
-    must(file_fill(f, 4 * SEGMENT));
-    struct watch w = watch_start();
-    for (; !is_over(&w); n += batch) {
-        must(file_write(f, bytes, (size_t)RECORD * batch, at));
-        must(file_sync(f));
-        at += (uint64_t)RECORD * batch;
-        if (at + (uint64_t)RECORD * batch > 4 * SEGMENT)
-            at = 0;
-    }
-    struct result r = watch_stop(&w, n);
-    file_close(f);
-    must(fs_remove(fs, path));
-    mem_free(bytes);
-    return r;
+    *b = (struct bare){.bytes = mem_alloc((size_t)RECORD * batch)};
+    must(fs_open(env_posix()->fs, path, FS_CREATE, &b->file));
+    must(file_fill(b->file, 4 * SEGMENT));
 }
 
-struct home {
+static void bare_batch(struct bare *b, unsigned batch)
+{
+    size_t n = (size_t)RECORD * batch;
+    must(file_write(b->file, b->bytes, n, b->at));
+    must(file_sync(b->file));
+    b->at = b->at + 2 * n > 4 * SEGMENT ? 0 : b->at + n;
+}
+
+static void bare_close(struct bare *b)
+{
+    file_close(b->file);
+    mem_free(b->bytes);
+}
+
+/* --- the log --- */
+
+struct logged {
     sem_t woken;
     struct mailbox *box;
+    struct segpool *pool;
+    struct stream *stream;
     uint64_t committed;
 };
 
 static void wake(void *arg) { sem_post(arg); }
-static void on_commit(void *arg, uint64_t end) { ((struct home *)arg)->committed = end; }
+static void on_commit(void *arg, uint64_t end) { ((struct logged *)arg)->committed = end; }
 static void on_failure(void *arg, enum err err)
 {
     (void)arg;
     must(err);
 }
 
-static void append(struct stream *s, struct home *h, struct str body)
+static void logged_open(struct logged *l, const char *dir, unsigned batch)
 {
-    uint64_t pos;
-    enum err err;
-    while ((err = stream_append(s, 1, 7, 1, body, &pos)) == ERR_LIMIT) {
-        stream_flush(s);
-        sem_wait(&h->woken);
-        mailbox_drain(h->box);
-    }
-    must(err);
+    struct env *env = env_posix();
+    *l = (struct logged){0};
+    sem_init(&l->woken, 0, 0);
+    mailbox_create(16, wake, &l->woken, &l->box);
+    must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4}, &l->pool));
+    struct stream_conf c = {env, dir, batch, l->pool, l->box, 64 << 20, 0, on_commit, on_failure, l};
+    must(stream_open(&c, &l->stream));
 }
 
-static struct result logged(const char *dir, unsigned batch)
+static void logged_wait(struct logged *l, uint64_t end)
+{
+    while (l->committed < end) {
+        sem_wait(&l->woken);
+        mailbox_drain(l->box);
+    }
+}
+
+static void logged_append(struct logged *l, unsigned batch)
 {
     static char body[RECORD];
-    struct env *env = env_posix();
-    struct home h = {0};
-    struct segpool *pool;
-    struct stream *s;
-    uint64_t n = 0;
-
-    sem_init(&h.woken, 0, 0);
-    mailbox_create(16, wake, &h.woken, &h.box);
-    must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4}, &pool));
-    must(stream_open(&(struct stream_conf){env, dir, batch, pool, h.box, 64 << 20, 0, on_commit, on_failure, &h}, &s));
-    struct watch w = watch_start();
-    for (; !is_over(&w); n += batch) {
-        for (unsigned i = 0; i < batch; i++)
-            append(s, &h, str_of(body, sizeof body));
-        stream_flush(s);
-        while (h.committed < stream_end(s)) {
-            sem_wait(&h.woken);
-            mailbox_drain(h.box);
-        }
-        stream_trim(s, h.committed);
+    uint64_t pos;
+    enum err err;
+    for (unsigned i = 0; i < batch; i++) {
+        while ((err = stream_append(l->stream, 1, 7, 1, str_of(body, sizeof body), &pos)) == ERR_LIMIT)
+            usleep(100); /* segments are being filled */
+        must(err);
     }
-    struct result r = watch_stop(&w, n);
-    stream_close(s);
-    segpool_close(pool);
-    mailbox_drain(h.box);
-    mailbox_destroy(h.box);
-    sem_destroy(&h.woken);
-    must(seglog_remove(env, dir, batch));
-    return r;
+}
+
+/* Appends a batch; when the one before is durable, hands it over. */
+static void logged_batch(struct logged *l, unsigned batch)
+{
+    uint64_t before = stream_end(l->stream);
+    logged_append(l, batch);
+    logged_wait(l, before);
+    stream_flush(l->stream);
+    stream_trim(l->stream, l->committed);
+}
+
+static void logged_close(struct logged *l, const char *dir, unsigned batch)
+{
+    logged_wait(l, stream_end(l->stream));
+    stream_close(l->stream);
+    segpool_close(l->pool);
+    mailbox_drain(l->box);
+    mailbox_destroy(l->box);
+    sem_destroy(&l->woken);
+    must(seglog_remove(env_posix(), dir, batch));
+}
+
+/* --- */
+
+static void turn(struct bare *b, struct logged *l, unsigned batch, struct tally *t)
+{
+    uint64_t from = now_us(), cpu_from = cpu_us();
+    for (; now_us() - from < MS_A_TURN * 1000; t->records += batch) {
+        if (b)
+            bare_batch(b, batch);
+        else
+            logged_batch(l, batch);
+    }
+    if (l)
+        logged_wait(l, stream_end(l->stream));
+    t->us += now_us() - from;
+    t->cpu_us += cpu_us() - cpu_from;
+}
+
+static void row(const char *dir, unsigned batch)
+{
+    struct bare b;
+    struct logged l;
+    struct tally bare = {0}, logged = {0};
+
+    bare_open(&b, dir, batch);
+    logged_open(&l, dir, batch);
+    for (int i = 0; i < TURNS; i++) {
+        turn(&b, NULL, batch, &bare);
+        turn(NULL, &l, batch, &logged);
+    }
+    struct stream_counts c = stream_counts(l.stream);
+    bare_close(&b);
+    logged_close(&l, dir, batch);
+    double bare_s = (double)bare.records * 1e6 / (double)bare.us;
+    double logged_s = (double)logged.records * 1e6 / (double)logged.us;
+    printf("%6u | %12.0f %10.2f | %12.0f %10.2f | %3.0f %% | %.1f\n", batch, bare_s,
+           (double)bare.cpu_us / (double)bare.records, logged_s, (double)logged.cpu_us / (double)logged.records,
+           100 * logged_s / bare_s, (double)c.records / (double)c.syncs);
 }
 
 int main(int argc, char **argv)
@@ -140,12 +186,10 @@ int main(int argc, char **argv)
     snprintf(dir, sizeof dir, "%s/parley-bench-XXXXXX", argc > 1 ? argv[1] : "/tmp");
     if (!mkdtemp(dir))
         return 1;
-    printf("%6s | %12s %10s | %12s %10s | %s\n", "batch", "bare /s", "CPU us", "log /s", "CPU us", "log to bare");
-    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
-        struct result a = bare(dir, batches[i]), b = logged(dir, batches[i]);
-        printf("%6u | %12.0f %10.2f | %12.0f %10.2f | %3.0f %%\n", batches[i], a.records_s, a.cpu_us, b.records_s,
-               b.cpu_us, 100 * b.records_s / a.records_s);
-    }
+    printf("%6s | %12s %10s | %12s %10s | %s | %s\n", "batch", "bare /s", "CPU us", "log /s", "CPU us", "log",
+           "records a sync");
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++)
+        row(dir, batches[i]);
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
     return system(cmd) == 0 ? 0 : 1;
 }

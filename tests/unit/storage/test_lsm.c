@@ -101,8 +101,11 @@ static bool meet(void *arg, struct str key, struct str value)
     return true;
 }
 
-static void check_scan(struct rig *r, const struct model *m, const unsigned *sorted, size_t from, size_t to, size_t max,
-                       bool blocking, struct buf *b)
+typedef enum err scan_fn(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need,
+                         lsm_each_fn *fn, void *arg);
+
+static void check_scan(struct rig *r, scan_fn *scan, const struct model *m, const unsigned *sorted, size_t from,
+                       size_t to, size_t max, bool blocking, struct buf *b)
 {
     char key_from[KEY_LEN], key_to[KEY_LEN];
     struct expected e = {.m = m, .sorted = sorted, .at = from, .end = to, .max = max, .b = b};
@@ -114,7 +117,7 @@ static void check_scan(struct rig *r, const struct model *m, const unsigned *sor
         key_name(sorted[to], key_to);
         end = str_of(key_to, KEY_LEN);
     }
-    while ((err = lsm_scan(r->lsm, str_of(key_from, KEY_LEN), end, max, blocking ? NULL : &w.need, meet, &e)) ==
+    while ((err = scan(r->lsm, str_of(key_from, KEY_LEN), end, max, blocking ? NULL : &w.need, meet, &e)) ==
            ERR_AGAIN) {
         assert_int_equal(e.met, 0);
         rig_load(r, &w);
@@ -189,17 +192,19 @@ static void compare_with_model(bool has_home, size_t cache_bytes, unsigned steps
         for (int i = 0; i < 4; i++)
             check_get(&r, &m, (unsigned)(rnd(&seed) % KEYS), rnd(&seed) % 4 == 0, &b);
         size_t from = rnd(&seed) % KEYS, to = from + rnd(&seed) % 80;
-        check_scan(&r, &m, sorted, from, to < KEYS ? to : KEYS, rnd(&seed) % 3 ? rnd(&seed) % 60 : 0,
+        check_scan(&r, lsm_scan, &m, sorted, from, to < KEYS ? to : KEYS, rnd(&seed) % 3 ? rnd(&seed) % 60 : 0,
                    rnd(&seed) % 4 == 0, &b);
+        if (to < KEYS && to > from)
+            check_scan(&r, lsm_scan_run, &m, sorted, from, to, to - from, rnd(&seed) % 4 == 0, &b);
         if (rnd(&seed) % 60 == 0)
             rig_flush(&r);
         if (rnd(&seed) % 100 == 0)
             reopen(&r, &m, &b);
     }
-    check_scan(&r, &m, sorted, 0, KEYS, 0, false, &b);
+    check_scan(&r, lsm_scan, &m, sorted, 0, KEYS, 0, false, &b);
     rig_flush(&r);
     assert_int_equal(lsm_durable(r.lsm, LOG), m.n_log);
-    check_scan(&r, &m, sorted, 0, KEYS, 0, true, &b);
+    check_scan(&r, lsm_scan, &m, sorted, 0, KEYS, 0, true, &b);
     lsm_stats(r.lsm, &stats);
     print_message("tables=%zu compactions=%llu rounds=%u\n", stats.tables, (unsigned long long)stats.compactions,
                   r.rounds);

@@ -167,11 +167,44 @@ PROMISE(a_walk_starts_at_the_first_key_at_or_after_what_was_asked)
     memtable_destroy(m);
 }
 
+static struct str number(uint64_t n, char *out)
+{
+    memset(out, 'k', 8);
+    enc_be64(out + 8, n);
+    return str_of(out, 16);
+}
+
+/* The leftmost leaf is split again and again by keys that all are below those it began with, so that separators stand
+ * beside a first key that is above them. */
+PROMISE(keys_put_before_all_others_are_found_and_overwritten)
+{
+    enum { BLOCKS = 40, BLOCK = 100 };
+    struct memtable *m;
+    char key[16];
+    struct str value;
+    bool is_tombstone;
+    memtable_create(&m);
+    for (uint64_t b = BLOCKS; b-- > 0;)
+        for (uint64_t i = 0; i < BLOCK; i++)
+            memtable_put(m, number(b * BLOCK + i, key), STR("one"));
+    for (uint64_t i = 0; i < BLOCKS * BLOCK; i++) {
+        assert_true(memtable_get(m, number(i, key), &value, &is_tombstone));
+        memtable_put(m, number(i, key), STR("two"));
+    }
+    assert_int_equal(memtable_count(m), BLOCKS * BLOCK);
+    for (uint64_t i = 0; i < BLOCKS * BLOCK; i++) {
+        assert_true(memtable_get(m, number(i, key), &value, &is_tombstone));
+        assert_true(str_eq(value, STR("two")));
+    }
+    memtable_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(it_is_a_sorted_array_with_the_last_word_on_each_key),
         HOLDS(ascending_and_descending_keys_are_kept_in_order),
+        HOLDS(keys_put_before_all_others_are_found_and_overwritten),
         HOLDS(a_value_of_the_same_size_takes_no_more_memory),
         HOLDS(an_empty_one_has_nothing_and_ends_at_once),
         HOLDS(a_walk_starts_at_the_first_key_at_or_after_what_was_asked),

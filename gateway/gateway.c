@@ -8,7 +8,6 @@
 #include <uv.h>
 
 enum {
-    HEADERS_MAX = 8192,
     HEADER_TABLES = 4096, /* requests whose head is being read or whose answer is awaited */
     TX_MAX = 4 << 20,     /* more than any frame: a frame is written with one call */
     SWEEP = 512,
@@ -152,7 +151,7 @@ static enum err open_lws(struct gateway *g)
         .retry_and_idle_policy = &no_pings,
         .timeout_secs = HTTP_DEADLINE_MS / 1000,
         .keepalive_timeout = 15,
-        .max_http_header_data = HEADERS_MAX,
+        .max_http_header_data = HEAD_MAX,
         .max_http_header_pool = HEADER_TABLES,
         .pt_serv_buf_size = SERVICE_BUFFER,
         .vhost_name = "parley",

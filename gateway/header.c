@@ -1,9 +1,10 @@
 #include "gateway/header.h"
 #include "base/buf.h"
+#include "gateway/inside.h"
 #include <libwebsockets.h>
 #include <strings.h>
 
-enum { TOKEN_MAX = 512, FRAGMENT_MAX = 4096 };
+enum { TOKEN_MAX = 512 };
 
 struct str header_get(struct lws *wsi, int token, size_t max, struct arena *a)
 {
@@ -77,7 +78,7 @@ static void add_encoded(struct buf *b, struct str s)
 
 struct str header_query(struct lws *wsi, struct arena *a)
 {
-    char piece[FRAGMENT_MAX];
+    char piece[HEAD_MAX]; /* libwebsockets says of one that does not fit what it says of none: it must fit */
     struct buf b = {0};
     struct str out;
 

@@ -51,7 +51,8 @@ static void read_head(struct http *h, struct str path)
     h->path = arena_dup(&h->arena, path);
     h->query = header_query(wsi, &h->arena);
     h->bad_token = !header_bearer(wsi, &h->arena, &h->token);
-    h->idempotency_key = header_custom(wsi, STR("idempotency-key:"), CID_MAX * 2, &h->arena);
+    /* Whole, however long: one that counted as absent would let a retry happen twice. */
+    h->idempotency_key = header_custom(wsi, STR("idempotency-key:"), HEAD_MAX, &h->arena);
     h->if_none_match = header_get(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, HEADER_MAX, &h->arena);
     h->gzip = reply_takes_gzip(header_get(wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, HEADER_MAX, &h->arena));
     h->close = h->g->draining || header_has_word(connection, "close") ||

@@ -21,6 +21,7 @@ struct conn {
 enum {
     RX_BUFFER = 1024,           /* read at once from a WebSocket; held for every connection */
     SERVICE_BUFFER = 16 * 1024, /* one a reactor: HTTP bodies, handshakes */
+    HEAD_MAX = 8192,            /* of an HTTP request */
     SCRATCH = 64 * 1024,        /* one a reactor: small frames gathered for one write */
     AUTH_DEADLINE_MS = 10 * 1000,
     HTTP_DEADLINE_MS = 10 * 1000, /* for a body to arrive whole */

@@ -51,6 +51,10 @@ static enum code set_url(struct source *s, struct str name, struct str text)
     if (arg_is_set(a, s->r))
         return refuse(s->r, a, "is there twice");
     if (s->root && args_tree_value(a, s->body, s->root, &s->r->arena, &in_body)) {
+        enum code code = in_body.kind == VALUE_STRING ? CODE_OK : arg_set(a, &in_body, s->r);
+
+        if (code != CODE_OK)
+            return code; /* it is not even of the right type */
         if (in_body.kind != VALUE_STRING || !str_eq(in_body.text, text))
             return refuse(s->r, a, "is there twice, with different values");
     }

@@ -140,6 +140,44 @@ PROMISE(bad_bodies_are_400)
     client_close(&c);
 }
 
+/* What stands behind a long one counts as much as what stands before it. */
+PROMISE(a_long_argument_of_a_query_hides_no_other)
+{
+    struct client c = client_open(rig);
+    char path[8192], conv[CONV_TEXT + 1], *at = path;
+    struct conv_id id = {{1}};
+
+    conv[conv_text(conv, &id)] = '\0';
+    for (size_t n = 4000; n < 7500; n += 499) {
+        at = path + snprintf(path, sizeof path, "/v1/conversations/%s/messages?x=", conv);
+        memset(at, 'x', n);
+        snprintf(at + n, sizeof path - (size_t)(at + n - path), "&limit=nonsense");
+        expect_problem(ask(&c, "GET", path, BEARER, NULL), 400, "bad_request");
+        assert_true(has(&body, "limit: must"));
+    }
+    client_close(&c);
+}
+
+PROMISE(an_idempotency_key_of_any_length_is_a_cid)
+{
+    struct client c = client_open(rig);
+    char path[128], line[4200] = BEARER "Idempotency-Key: ", *at = line + strlen(line);
+    const char *content = "{\"content\":{\"type\":\"x\"},\"cid\":\"k\"}";
+
+    snprintf(path, sizeof path, "/v1/users/%.*s/messages", USER_TEXT, "u0000000000002");
+    for (size_t n = 65; n < 4000; n = n * 2 - 1) {
+        memset(at, 'k', n);
+        snprintf(at + n, 3, "\r\n");
+        expect_problem(ask(&c, "POST", path, line, content), 400, "bad_request");
+        assert_true(has(&body, "cid: "));
+    }
+    snprintf(at, 6, "k\r\n");
+    assert_int_equal(ask(&c, "POST", path, line, content), 201);
+    expect_problem(ask(&c, "POST", path, line, "{\"content\":{\"type\":\"x\"},\"cid\":null}"), 400, "bad_request");
+    assert_true(has(&body, "cid: must be"));
+    client_close(&c);
+}
+
 PROMISE(a_post_without_a_length_has_no_body_and_closes)
 {
     struct client c = client_open(rig);
@@ -387,6 +425,8 @@ int main(void)
         ON(an_unknown_path_is_404_and_a_wrong_method_405, start),
         ON(statuses_are_those_of_the_op, start),
         ON(bad_bodies_are_400, start),
+        ON(a_long_argument_of_a_query_hides_no_other, start),
+        ON(an_idempotency_key_of_any_length_is_a_cid, start),
         ON(a_post_without_a_length_has_no_body_and_closes, start),
         ON(too_large_a_body_is_413_and_a_chunked_one_411, start),
         ON(a_body_in_pieces_arrives_whole, start),

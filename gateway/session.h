@@ -48,7 +48,8 @@ enum {
     READS_MAX = 16,              /* under way at once; their answers may be large, so the others wait for their turn */
     UNSENT_MAX = 1 << 20,
     BATCH_MAX = 256,
-    MALFORMED_MAX = 16,
+    STRANGER_MAX = 8 << 10, /* bytes of a message before authentication */
+    MALFORMED_MAX = 16,     /* before authentication: requests that are not auth, too */
     REFUSED_MAX = 1000,
 };
 

@@ -68,6 +68,14 @@ static void note_read_end(struct session *s, struct str piece)
         s->read_end = RX_BUFFER; /* out of a buffer of what waited: nothing is known */
 }
 
+/* A stranger has nothing to say but who they are. */
+static bool is_too_much(const struct session *s, size_t piece, uint64_t left)
+{
+    size_t have = s->in.got.len + piece;
+
+    return s->state != SESSION_LIVE && (have > STRANGER_MAX || left > STRANGER_MAX - have);
+}
+
 void session_receive(struct session *s, struct str piece, uint64_t left, bool first, bool last, bool binary)
 {
     struct str text;
@@ -82,6 +90,10 @@ void session_receive(struct session *s, struct str piece, uint64_t left, bool fi
     note_read_end(s, piece);
     if (binary) {
         session_close(s, CLOSE_BINARY);
+        return;
+    }
+    if (is_too_much(s, piece.len, left)) {
+        session_close(s, CLOSE_TOO_LARGE);
         return;
     }
     switch (assembly_add(&s->in, piece, left, last, &text)) {

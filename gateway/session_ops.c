@@ -157,16 +157,19 @@ static void read_done(struct request *r)
 }
 
 /* What could not be understood. Invalid UTF-8 is the transport's business, not the grammar's, and ends the connection.
- */
-static void fault(struct session *s, struct request *r, enum code code, struct str re, struct str text)
+ * A stranger hears nothing about ops and their arguments. */
+static void fault(struct session *s, struct request *r, enum code code, const struct frame_head *head, struct str text)
 {
-    bool not_a_request = code == CODE_BAD_JSON || re.len == 0;
+    bool stranger = s->state != SESSION_LIVE, is_auth = str_eq(head->op_name, STR("auth"));
+    bool not_a_request = code == CODE_BAD_JSON || head->re.len == 0;
 
     if (code == CODE_BAD_JSON && !str_is_utf8(text))
         session_close(s, CLOSE_UTF8);
     r->code = code;
+    if (stranger && !not_a_request && !is_auth)
+        request_fail(r, CODE_UNAUTHENTICATED, "auth comes first");
     done(r);
-    if (not_a_request && session_is_open(s))
+    if ((stranger || not_a_request) && session_is_open(s))
         malformed(s);
 }
 
@@ -186,9 +189,7 @@ static bool is_limited(struct session *s, struct request *r)
 /* True when somebody else answers. */
 static bool forward(struct session *s, struct request *r)
 {
-    if (s->state != SESSION_LIVE) {
-        request_fail(r, CODE_UNAUTHENTICATED, "auth comes first");
-    } else if (!(op_table[r->op].via & VIA_WS)) {
+    if (!(op_table[r->op].via & VIA_WS)) {
         request_fail(r, CODE_UNKNOWN_OP, "this op is an HTTP call");
     } else if (is_limited(s, r)) {
         return false;
@@ -222,9 +223,11 @@ void session_request(struct session *s, struct str text)
     s->pending_bytes += ask->bytes;
     count(s->g, METRIC_REQUESTS, 1);
     if (code != CODE_OK)
-        fault(s, r, code, head.re, text);
+        fault(s, r, code, &head, text);
     else if (r->op == OP_auth)
         session_auth(s, r);
+    else if (s->state != SESSION_LIVE)
+        fault(s, r, CODE_UNAUTHENTICATED, &head, text);
     else if (!forward(s, r))
         done(r);
     session_pace(s);

@@ -125,6 +125,36 @@ PROMISE(nothing_goes_before_auth)
     client_close(&c);
 }
 
+/* Neither which ops there are nor what their arguments are. */
+PROMISE(a_stranger_learns_nothing_and_is_not_heard_for_long)
+{
+    static const char *const asks[] = {
+        "{\"id\":1,\"op\":\"no.such\"}",        "{\"id\":1,\"op\":\"history\"}",
+        "{\"id\":1,\"op\":\"account.create\"}", "{\"id\":1,\"op\":\"sync\",\"limit\":\"x\"}",
+        "{\"id\":1,\"op\":\"ping\"}",
+    };
+    struct client c = upgraded("");
+    struct buf b = {0};
+
+    for (size_t i = 0; i < 16; i++) {
+        client_text(&c, asks[i % (sizeof asks / sizeof asks[0])]);
+        expect_text(&c, "{\"re\":1,\"error\":{\"code\":\"unauthenticated\"");
+    }
+    expect_close(&c, 4400);
+    c = upgraded("");
+    client_text(&c, "{\"id\":1,\"op\":\"auth\"}");
+    expect_text(&c, "bad_request");
+    buf_printf(&b, "{\"id\":1,\"op\":\"auth\",\"token\":\"good-1-1\",\"x\":\"%8000d\"}", 1);
+    client_frame(&c, 0x81, b.p, b.len);
+    expect_text(&c, "\"ok\"");
+    client_close(&c);
+    c = upgraded("");
+    buf_printf(&b, "%9000d", 1);
+    client_frame(&c, 0x81, b.p, b.len);
+    expect_close(&c, 1009);
+    buf_deinit(&b);
+}
+
 PROMISE(a_dead_token_is_told_and_then_closed_with_4401)
 {
     struct client c = upgraded("");
@@ -725,6 +755,7 @@ int main(void)
         ON(the_first_frame_authenticates, start),
         ON(what_is_pipelined_behind_auth_waits_for_it, start),
         ON(nothing_goes_before_auth, start),
+        ON(a_stranger_learns_nothing_and_is_not_heard_for_long, start),
         ON(a_dead_token_is_told_and_then_closed_with_4401, start),
         ON(a_token_in_the_header_authenticates, start),
         ON(a_dead_token_in_the_header_is_http_401, start),

@@ -116,38 +116,53 @@ static void answered(struct request *r)
     finish(h, r);
 }
 
-static bool is_limited(struct http *h, struct request *r)
+/* Before the body is looked at: one that is refused for what it holds has cost as much as another. */
+static int64_t wait_for_kind(struct http *h)
 {
-    unsigned what = op_table[r->op].rate;
-    int64_t wait = what == RATE_LOGIN ? gateway_limit(h->g, what, h->peer.b, sizeof h->peer.b)
-                                      : gateway_limit(h->g, what, &h->actor.user, sizeof h->actor.user);
+    unsigned what = op_table[h->match.op].rate;
 
-    if (!wait && r->op == OP_session_create)
-        wait = gateway_limit_name(h->g, r->args->session_create.username);
-    if (!wait && r->op == OP_account_create)
-        wait = gateway_limit_name(h->g, r->args->account_create.username);
+    return what == RATE_LOGIN ? gateway_limit(h->g, what, h->peer.b, sizeof h->peer.b)
+                              : gateway_limit(h->g, what, &h->actor.user, sizeof h->actor.user);
+}
+
+static int64_t wait_for_name(struct http *h, const struct request *r)
+{
+    if (r->op == OP_session_create)
+        return gateway_limit_name(h->g, r->args->session_create.username);
+    if (r->op == OP_account_create)
+        return gateway_limit_name(h->g, r->args->account_create.username);
+    return 0;
+}
+
+static enum code parse(struct http *h, struct request *r)
+{
+    int64_t wait = wait_for_kind(h);
+    enum code code = CODE_RATE_LIMITED;
+
+    if (!wait) {
+        code = args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
+        wait = code == CODE_OK ? wait_for_name(h, r) : 0;
+    }
     if (!wait)
-        return false;
+        return code;
     request_fail(r, CODE_RATE_LIMITED, "too many requests of this kind");
     r->retry_after_ms = wait;
-    return true;
+    return CODE_RATE_LIMITED;
 }
 
 /* The op itself, once it is known who asks. */
 static void run_op(struct http *h)
 {
     struct request *r = new_request(h, h->match.op, answered);
-    enum code code = args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
+    enum code code = parse(h, r);
 
     r->actor = h->actor;
     count(h->g, METRIC_REQUESTS, 1);
-    if (code != CODE_OK) {
+    if (code == CODE_OK) {
+        gateway_ask(h->g, r);
+    } else {
         r->code = code;
         answered(r);
-    } else if (is_limited(h, r)) {
-        answered(r);
-    } else {
-        gateway_ask(h->g, r);
     }
 }
 

@@ -156,6 +156,19 @@ static void read_done(struct request *r)
     session_unref(s);
 }
 
+static bool is_limited(struct session *s, struct request *r, enum op_rate rate)
+{
+    int64_t wait = gateway_limit(s->g, rate, &s->user, sizeof s->user);
+
+    if (wait == 0)
+        return false;
+    request_fail(r, CODE_RATE_LIMITED, "too many requests of this kind");
+    r->retry_after_ms = wait;
+    if (++s->refused >= REFUSED_MAX)
+        session_close(s, CLOSE_ABUSE);
+    return true;
+}
+
 /* What could not be understood. Invalid UTF-8 is the transport's business, not the grammar's, and ends the connection.
  * A stranger hears nothing about ops and their arguments. */
 static void fault(struct session *s, struct request *r, enum code code, const struct frame_head *head, struct str text)
@@ -168,22 +181,11 @@ static void fault(struct session *s, struct request *r, enum code code, const st
     r->code = code;
     if (stranger && !not_a_request && !is_auth)
         request_fail(r, CODE_UNAUTHENTICATED, "auth comes first");
+    else if (!stranger)
+        is_limited(s, r, RATE_READ); /* it was work, too; then the answer is that */
     done(r);
     if ((stranger || not_a_request) && session_is_open(s))
         malformed(s);
-}
-
-static bool is_limited(struct session *s, struct request *r)
-{
-    int64_t wait = gateway_limit(s->g, op_table[r->op].rate, &s->user, sizeof s->user);
-
-    if (wait == 0)
-        return false;
-    request_fail(r, CODE_RATE_LIMITED, "too many requests of this kind");
-    r->retry_after_ms = wait;
-    if (++s->refused >= REFUSED_MAX)
-        session_close(s, CLOSE_ABUSE);
-    return true;
 }
 
 /* True when somebody else answers. */
@@ -191,7 +193,7 @@ static bool forward(struct session *s, struct request *r)
 {
     if (!(op_table[r->op].via & VIA_WS)) {
         request_fail(r, CODE_UNKNOWN_OP, "this op is an HTTP call");
-    } else if (is_limited(s, r)) {
+    } else if (is_limited(s, r, op_table[r->op].rate)) {
         return false;
     } else if (r->op == OP_ping) {
         request_ok(r);

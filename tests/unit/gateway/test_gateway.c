@@ -715,6 +715,22 @@ PROMISE(who_keeps_on_is_closed_with_4429)
     expect_close(&c, 4429);
 }
 
+PROMISE(wrong_requests_count_and_who_keeps_on_is_closed)
+{
+    struct client c = client_login(rig, 1, 1, "");
+    bool wrong = true;
+
+    for (int i = 0; i < 3000; i++)
+        client_text(&c, i % 2 ? "{\"id\":1,\"op\":\"no.such\"}" : "{\"id\":1,\"op\":\"history\"}");
+    expect_text(&c, "bad_request");
+    while (wrong) {
+        assert_int_equal(client_next(&c, &text), 0x81);
+        wrong = !strstr(text.p, "rate_limited");
+    }
+    assert_non_null(strstr(text.p, "retry_after_ms"));
+    expect_close(&c, 4429);
+}
+
 /* ---- drain */
 
 static atomic_int drained;
@@ -786,6 +802,7 @@ int main(void)
         ON(who_does_not_answer_pings_is_cut, start_quick),
         ON(too_fast_is_refused_with_the_time_to_wait, start_limited),
         ON(who_keeps_on_is_closed_with_4429, start_limited),
+        ON(wrong_requests_count_and_who_keeps_on_is_closed, start_limited),
         ON(draining_says_1001_to_all_and_answers_what_is_under_way, start),
     };
 

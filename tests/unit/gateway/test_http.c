@@ -414,6 +414,21 @@ PROMISE(logins_are_limited_by_name_and_address)
     client_close(&c);
 }
 
+PROMISE(what_is_refused_for_its_body_counts_as_a_request)
+{
+    struct client c = client_open(rig);
+    int status = 0, n = 0;
+
+    while (status != 429 && n++ < 100)
+        status = ask(&c, "POST", "/v1/sessions", "", "{nonsense");
+    expect_problem(status, 429, "rate_limited");
+    assert_in_range(n, 31, 40);
+    for (n = 0, status = 0; status != 429 && n < 1000; n++)
+        status = ask(&c, "POST", "/v1/sync", BEARER, "{\"limit\":0}");
+    expect_problem(status, 429, "rate_limited");
+    client_close(&c);
+}
+
 int main(void)
 {
 #define ON(test, begin) cmocka_unit_test_setup_teardown(test, begin, stop)
@@ -440,6 +455,7 @@ int main(void)
         ON(a_wrong_upgrade_is_refused_with_the_reason, start),
         ON(a_client_that_hangs_up_does_not_disturb, start),
         ON(logins_are_limited_by_name_and_address, start_limited),
+        ON(what_is_refused_for_its_body_counts_as_a_request, start_limited),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,11 +29,11 @@ static void batch(struct session *s, struct str text)
     }
     n = args_split_batch(text, &err, each_element, s);
     if (err == ERR_LIMIT)
-        session_refuse_frame(s, CODE_BAD_REQUEST, "a batch has at most 256 requests");
+        session_refuse_frame(s, CODE_BAD_REQUEST, "a batch has 1 to 256 requests");
     else if (n == 0 && !str_is_utf8(text))
         session_close(s, CLOSE_UTF8);
     else if (n == 0)
-        session_refuse_frame(s, CODE_BAD_JSON, "not JSON, or an empty batch");
+        session_refuse_frame(s, CODE_BAD_JSON, "not a JSON array: none of it was done");
 }
 
 static void message(struct session *s, struct str text)

@@ -101,21 +101,32 @@ static struct str trim(struct str s)
     return s;
 }
 
-/* Walks the elements of a trimmed array; 0 when it does not close at its end or is empty. */
+static bool is_json(struct str element)
+{
+    struct scan s;
+
+    return scan_text(&s, element);
+}
+
+/* Walks the elements of a trimmed array that is not empty; 0 when it does not close at its end, or, without `each`,
+ * when one of them is not JSON. */
 static size_t each_element(struct str array, void (*each)(void *arg, struct str element), void *arg)
 {
     const char *p = array.p + 1, *end = array.p + array.len, *stop;
     size_t n = 0;
 
     for (;; p = stop + 1) {
+        struct str element;
+
         stop = element_end(p, end);
         if (!stop)
             return 0;
-        if (n == 0 && *stop == ']' && trim(str_of(p, (size_t)(stop - p))).len == 0)
+        element = trim(str_of(p, (size_t)(stop - p)));
+        if (each)
+            each(arg, element);
+        else if (!is_json(element))
             return 0;
         n++;
-        if (each)
-            each(arg, trim(str_of(p, (size_t)(stop - p))));
         if (*stop == ']')
             return stop + 1 == end ? n : 0;
     }
@@ -124,15 +135,10 @@ static size_t each_element(struct str array, void (*each)(void *arg, struct str 
 size_t args_split_batch(struct str text, enum err *err, void (*each)(void *arg, struct str element), void *arg)
 {
     struct str array = trim(text);
-    size_t n;
+    bool is_array = array.len >= 2 && array.p[0] == '[' && array.p[array.len - 1] == ']';
+    bool is_empty = is_array && trim(str_of(array.p + 1, array.len - 2)).len == 0;
+    size_t n = is_array && !is_empty ? each_element(array, NULL, NULL) : 0;
 
-    *err = ERR_OK;
-    if (array.len == 0 || array.p[0] != '[')
-        return 0;
-    n = each_element(array, NULL, NULL);
-    if (n > BATCH_MAX) {
-        *err = ERR_LIMIT;
-        return 0;
-    }
-    return n ? each_element(array, each, arg) : 0;
+    *err = is_empty || n > BATCH_MAX ? ERR_LIMIT : ERR_OK;
+    return n && *err == ERR_OK ? each_element(array, each, arg) : 0;
 }

@@ -18,9 +18,9 @@ struct frame_head {
  * (code BAD_JSON, BAD_REQUEST, UNKNOWN_OP, TOO_LARGE) and head->re is set as far as the id could be known. */
 enum code args_parse_frame(struct str text, struct request *r, struct frame_head *head);
 
-/* The elements of a batch: if `text` is an array, returns its element count and calls each(element text) in order;
- * 0 when it is no array, an empty one or one that does not close: args_parse_frame then says what is wrong with it.
- * LIMIT in *err beyond 256, with nothing called; elements are whole values, checked only for balance. */
+/* The elements of a batch: if `text` is an array of JSON values, returns its element count and calls each(element text)
+ * in order. Otherwise nothing is called and it returns 0; LIMIT in *err: it is an array, of none or of more than 256.
+ */
 size_t args_split_batch(struct str text, enum err *err, void (*each)(void *arg, struct str element), void *arg);
 
 /* HTTP: finds the op for method and path (percent-decoded by the caller), and its arguments from path, query and body.

@@ -391,6 +391,29 @@ PROMISE(a_batch_has_a_reply_for_each_and_a_bound)
     client_close(&c);
 }
 
+/* Nobody can tell which of it was done: so nothing is. */
+PROMISE(a_batch_that_is_not_json_is_not_done_at_all)
+{
+    static const char *const broken[] = {
+        "[{\"id\":1,\"op\":\"ping\"},]",
+        "[{\"id\":1,\"op\":\"ping\"}{\"id\":2,\"op\":\"ping\"}]",
+        "[{\"id\":1,\"op\":\"ping\"},{\"id\":2,\"op\":}]",
+    };
+    struct client c = client_login(rig, 1, 1, ",\"batch\":true");
+
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        client_text(&c, broken[i]);
+        expect_text(&c, "{\"re\":null,\"error\":{\"code\":\"bad_json\"");
+    }
+    client_text(&c, "[]");
+    expect_text(&c, "{\"re\":null,\"error\":{\"code\":\"bad_request\"");
+    client_text(&c, "[{\"id\":1,\"op\":\"ping\"},7,{\"id\":3,\"op\":\"ping\"}]");
+    expect_text(&c, "{\"re\":1,\"ok\"");
+    expect_text(&c, "{\"re\":null,\"error\":{\"code\":\"bad_request\"");
+    expect_text(&c, "{\"re\":3,\"ok\"");
+    client_close(&c);
+}
+
 /* ---- flow */
 
 PROMISE(replies_to_a_pipeline_all_come)
@@ -789,6 +812,7 @@ int main(void)
         ON(bad_json_is_answered_and_too_much_of_it_closed_with_4400, start),
         ON(wrong_requests_are_answered_with_their_id, start),
         ON(a_batch_has_a_reply_for_each_and_a_bound, start),
+        ON(a_batch_that_is_not_json_is_not_done_at_all, start),
         ON(replies_to_a_pipeline_all_come, start),
         ON(entries_reach_the_other_devices_in_order, start),
         ON(a_slow_reader_is_told_to_sync_and_gets_nothing_until_it_does, start),

@@ -414,14 +414,21 @@ PROMISE(a_batch_is_split_into_its_elements)
     } cases[] = {
         {" [ {\"a\":[1,2]} , \"x,]\\\"\" ] ", "{\"a\":[1,2]}|\"x,]\\\"\"|"},
         {"[1]", "1|"},
-        {"[1,]", "1||"},
-        {"[,]", "||"},
         {"[[1],[2]]", "[1]|[2]|"},
         {"{}", ""},
         {"", ""},
         {"[", ""},
-        {"[]", ""},
-        {"[ ]", ""},
+        {"]", ""},
+        {"[,]", ""},
+        {"[1,]", ""},
+        {"[,1]", ""},
+        {"[1,,2]", ""},
+        {"[{}{}]", ""},
+        {"[{} {}]", ""},
+        {"[{},{]", ""},
+        {"[{},nonsense]", ""},
+        {"[{\"a\":1,}]", ""},
+        {"[{\"a\":[1}],{}]", ""},
         {"[1", ""},
         {"[1]]", ""},
         {"[1]x", ""},
@@ -440,6 +447,19 @@ PROMISE(a_batch_is_split_into_its_elements)
         assert_int_equal(err, ERR_OK);
         assert_string_equal(s.all, cases[i].all);
     }
+}
+
+PROMISE(an_empty_batch_is_json_and_still_none)
+{
+    static const char *const texts[] = {"[]", " [ \n] "};
+    enum err err;
+
+    count = 0;
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(args_split_batch(str_c(texts[i]), &err, count_one, NULL), 0);
+        assert_int_equal(err, ERR_LIMIT);
+    }
+    assert_int_equal(count, 0);
 }
 
 PROMISE(a_batch_of_more_than_256_is_refused_whole)
@@ -469,6 +489,7 @@ int main(void)
         HOLDS(every_type_arrives),
         HOLDS(many_members_are_fine_and_repeats_among_them_are_found),
         HOLDS(a_batch_is_split_into_its_elements),
+        HOLDS(an_empty_batch_is_json_and_still_none),
         HOLDS(a_batch_of_more_than_256_is_refused_whole),
     };
 

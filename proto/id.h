@@ -13,7 +13,7 @@ struct conv_id {
 };
 
 enum { USER_TEXT = 14, DEVICE_TEXT = 14, CONV_TEXT = 27, ID_TEXT_MAX = 64, CID_MAX = 64 };
-#define SEQ_MAX ((uint64_t)1 << 53)
+#define SEQ_MAX (((uint64_t)1 << 53) - 1) /* what every JSON reader keeps exactly */
 
 /* What a well-formed identifier that we never gave is read as: user and device 0, and this conversation, all ones,
  * which nobody can have. So it is answered as any unknown one. */

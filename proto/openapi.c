@@ -331,7 +331,7 @@ static const char id_schemas[] =
     "\"Id\":{\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9._:-]{1,64}$\",\"description\":\"Opaque.\"},"
     "\"Cid\":{\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9._:-]{1,64}$\",\"description\":\"Random, chosen by "
     "the client: a repeat of a call with the same cid does nothing and gets the first one's answer.\"},"
-    "\"Seq\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":9007199254740992},"
+    "\"Seq\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":9007199254740991},"
     "\"Content\":{\"type\":\"object\",\"required\":[\"type\"],\"properties\":{\"type\":{\"type\":\"string\"},"
     "\"text\":{\"type\":\"string\",\"description\":\"With the type text, at most 16 KiB.\"}},\"description\":\"At most "
     "64 KiB, handed on byte for byte.\"}";

@@ -106,7 +106,8 @@ static const struct bad {
     {"{\"id\":1,\"op\":\"history\",\"conv\":\"a\",\"limit\":-1}", CODE_BAD_REQUEST, "1", "limit: must"},
     {"{\"id\":1,\"op\":\"history\",\"conv\":\"a\",\"limit\":1.0}", CODE_BAD_REQUEST, "1", "limit: must"},
     {"{\"id\":1,\"op\":\"history\",\"conv\":\"a\",\"limit\":\"5\"}", CODE_BAD_REQUEST, "1", "limit: must"},
-    {"{\"id\":1,\"op\":\"history\",\"conv\":\"a\",\"before\":9007199254740993}", CODE_BAD_REQUEST, "1", "before: must"},
+    {"{\"id\":1,\"op\":\"sync\",\"since\":{\"a\":9007199254740992}}", CODE_BAD_REQUEST, "1", "since: must"},
+    {"{\"id\":1,\"op\":\"history\",\"conv\":\"a\",\"before\":9007199254740992}", CODE_BAD_REQUEST, "1", "before: must"},
     {"{\"id\":1,\"op\":\"history\",\"conv\":\"a\",\"after\":-1}", CODE_BAD_REQUEST, "1", "after: must"},
     {"{\"id\":1,\"op\":\"typing\",\"conv\":\"a\",\"on\":1}", CODE_BAD_REQUEST, "1", "on: must"},
     {"{\"id\":1,\"op\":\"typing\",\"conv\":\"a\",\"on\":\"true\"}", CODE_BAD_REQUEST, "1", "on: must"},
@@ -160,6 +161,7 @@ PROMISE(refused_frames_get_their_code_their_id_and_a_named_fault)
 }
 
 static const char *const good[] = {
+    "{\"id\":1,\"op\":\"history\",\"conv\":\"a\",\"before\":9007199254740991}",
     " \t\r\n{ \"id\" : 1 , \"op\" : \"ping\" } \n",
     "{\"op\":\"ping\",\"id\":\"\"}",
     "{\"id\":\"\\u0000\\ud83d\\ude00\",\"op\":\"ping\"}",

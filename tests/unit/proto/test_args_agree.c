@@ -22,7 +22,7 @@ static const char *const frames[] = {
     "{\"type\":\"poll\","
     "\"options\":[{\"a\":1},{\"a\":2.5e3}],\"nested\":{\"x\":{\"y\":[true,false,null]}}}, \"reply_to\":12, "
     "\"mentions\":[\"u0000000000002\", \"u0000000000004\"]}",
-    "{\"op\":\"receipt\",\"conv\":\"c00000000000000000000000004\",\"read\":41,\"delivered\":9007199254740992,\"id\":-"
+    "{\"op\":\"receipt\",\"conv\":\"c00000000000000000000000004\",\"read\":41,\"delivered\":9007199254740991,\"id\":-"
     "5}",
     "{\"id\":9223372036854775807,\"op\":\"history\",\"conv\":\"abc\",\"before\":10,\"limit\":50}",
     "{\"id\":2,\"op\":\"typing\",\"conv\":\"abc\",\"on\":true,\"future\":[1e300,-0,0.5E-7]}",

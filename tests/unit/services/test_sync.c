@@ -139,7 +139,7 @@ PROMISE(since_says_where_to_begin)
     assert_string_equal(seqs_in(t, h), "1 2 3 4"); /* above last_seq */
     assert_true(json_is_true(json_object_get(conv_in(t, h), "reset")));
     json_decref(t);
-    t = tree_of(w, BEN, 1, SYNC(",\"since\":{\"%s\":9007199254740992},\"limit\":3", h));
+    t = tree_of(w, BEN, 1, SYNC(",\"since\":{\"%s\":9007199254740991},\"limit\":3", h));
     assert_true(json_is_true(json_object_get(t, "more")));
     json_decref(t);
     expect(w, BEN, SYNC(",\"epoch\":\"%s\"", w->data.epoch), CODE_OK, "\"conversations\":[{");

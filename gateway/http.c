@@ -41,6 +41,14 @@ static enum http_method method_of(struct lws *wsi, bool *is_head)
     }
 }
 
+/* A proxy on this host has the loopback address too, and says so by one of these, if its operator lets it. */
+static bool came_by_proxy(struct lws *wsi)
+{
+    return lws_hdr_total_length(wsi, WSI_TOKEN_X_FORWARDED_FOR) > 0 ||
+           lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_VIA) > 0 ||
+           lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_X_REAL_IP) > 0 || lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0;
+}
+
 static void read_head(struct http *h, struct str path)
 {
     struct lws *wsi = h->wsi;
@@ -54,6 +62,7 @@ static void read_head(struct http *h, struct str path)
     /* Whole, however long: one that counted as absent would let a retry happen twice. */
     h->idempotency_key = header_custom(wsi, STR("idempotency-key:"), HEAD_MAX, &h->arena);
     h->if_none_match = header_get(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, HEADER_MAX, &h->arena);
+    h->by_proxy = came_by_proxy(wsi);
     h->gzip = reply_takes_gzip(header_get(wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, HEADER_MAX, &h->arena));
     h->close = h->g->draining || header_has_word(connection, "close") ||
                (str_eq(version, STR("HTTP/1.0")) && !header_has_word(connection, "keep-alive"));

@@ -24,8 +24,8 @@ struct http {
     struct arena arena; /* of what was copied from the head */
     struct str path, query, token, idempotency_key, if_none_match;
     struct peer peer;
-    enum http_method method;                      /* METHOD_COUNT: one that no path has */
-    bool is_head, gzip, close, bad_token, unread; /* unread: a body is on its way that nobody wants */
+    enum http_method method;                                /* METHOD_COUNT: one that no path has */
+    bool is_head, gzip, close, bad_token, by_proxy, unread; /* unread: a body is on its way that nobody wants */
     uint8_t state;
     struct buf body, out;
     struct route_match match;

@@ -23,8 +23,8 @@ static void metrics(struct http *h)
 {
     struct buf text = {0};
 
-    if (!h->peer.loopback) {
-        http_refuse(h, CODE_FORBIDDEN, 0, "metrics are for the loopback address", 0, NULL);
+    if (!h->peer.loopback || h->by_proxy) {
+        http_refuse(h, CODE_FORBIDDEN, 0, "metrics are for the loopback address, without a proxy", 0, NULL);
         return;
     }
     metrics_print(h->g->conf.metrics, &text);

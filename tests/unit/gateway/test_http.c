@@ -83,6 +83,19 @@ PROMISE(metrics_are_prometheus_text)
     client_close(&c);
 }
 
+PROMISE(metrics_are_not_for_those_who_come_by_a_proxy)
+{
+    static const char *const lines[] = {"X-Forwarded-For: 192.0.2.1\r\n", "Forwarded: for=192.0.2.1\r\n",
+                                        "Via: 1.1 proxy\r\n", "X-Real-IP: 192.0.2.1\r\n"};
+    struct client c = client_open(rig);
+
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        expect_problem(ask(&c, "GET", "/metrics", lines[i], NULL), 403, "forbidden");
+        assert_int_equal(ask(&c, "GET", "/healthz", lines[i], NULL), 200);
+    }
+    client_close(&c);
+}
+
 PROMISE(an_op_runs_for_the_user_of_the_token)
 {
     struct client c = client_open(rig);
@@ -435,6 +448,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON(health_and_readiness_need_no_token, start),
         ON(metrics_are_prometheus_text, start),
+        ON(metrics_are_not_for_those_who_come_by_a_proxy, start),
         ON(an_op_runs_for_the_user_of_the_token, start),
         ON(no_token_or_a_dead_one_is_401, start),
         ON(an_unknown_path_is_404_and_a_wrong_method_405, start),

@@ -149,7 +149,7 @@ static enum err open_lws(struct gateway *g)
         .foreign_loops = loops,
         .user = g,
         .retry_and_idle_policy = &no_pings,
-        .timeout_secs = HTTP_DEADLINE_MS / 1000,
+        .timeout_secs = HTTP_DEADLINE_MS / 1000 + 5, /* it hangs up without a word: ours comes first */
         .keepalive_timeout = 15,
         .max_http_header_data = HEAD_MAX,
         .max_http_header_pool = HEADER_TABLES,

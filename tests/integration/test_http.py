@@ -80,6 +80,15 @@ class Http(Case):
         self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer)
         self.assertIn(b'"code":"too_large"', answer)
 
+    async def test_a_body_that_does_not_arrive_is_408_also_when_some_of_it_did(self):
+        auth = f"Authorization: Bearer {self.ana.token}"
+        some, none = await asyncio.gather(
+            self.raw("POST /v1/sync HTTP/1.1", "Host: x", auth, "Content-Length: 10", body=b"{"),
+            self.raw("POST /v1/sync HTTP/1.1", "Host: x", auth, "Content-Length: 10"))
+        self.assertTrue(some.startswith(b"HTTP/1.1 408 "), some)
+        self.assertTrue(none.startswith(b"HTTP/1.1 408 "), none)
+        self.assertIn(b"application/problem+json", some)
+
     async def test_a_profile_that_has_not_changed_is_304(self):
         status, headers, _ = await self.ana.http("GET", "/v1/users/me")
         tag = headers["ETag"]

@@ -125,6 +125,9 @@ static void beat(struct session *s)
 
     s->malformed /= 2;
     s->refused /= 2;
+    session_check_message(s);
+    if (!session_is_open(s))
+        return;
     if (s->pinged && idle >= beat_ms) {
         session_kill(s);
         return;

@@ -67,6 +67,7 @@ struct session {
     device_id device;
     uint64_t born;     /* orders the sessions of a device over all reactors */
     uint64_t heard_ms; /* when the peer last showed life */
+    uint64_t began_ms; /* when the first piece of a message came whose last one did not; 0: there is none */
     uint32_t held_len;
     uint32_t losses;                        /* the gateway's count that this session knows of */
     uint32_t pending, pending_bytes;        /* requests under way */
@@ -101,6 +102,7 @@ void session_lost(struct session *s); /* resyncs, if it has not heard of the las
 
 /* session_in.c: reading */
 void session_receive(struct session *s, struct str piece, uint64_t left, bool first, bool last, bool binary);
+void session_check_message(struct session *s); /* closes when one takes longer than a heartbeat to arrive */
 
 /* session_ops.c: requests and replies */
 struct ask { /* hangs on request.asker, lives in its arena */

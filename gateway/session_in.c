@@ -76,6 +76,14 @@ static bool is_too_much(const struct session *s, size_t piece, uint64_t left)
     return s->state != SESSION_LIVE && (have > STRANGER_MAX || left > STRANGER_MAX - have);
 }
 
+void session_check_message(struct session *s)
+{
+    uint64_t now = loop_now_ms(s->g->conf.loop);
+
+    if (s->began_ms && !s->stopped && now - s->began_ms > (uint64_t)s->g->conf.heartbeat_ms)
+        session_close(s, CLOSE_MALFORMED);
+}
+
 void session_receive(struct session *s, struct str piece, uint64_t left, bool first, bool last, bool binary)
 {
     struct str text;
@@ -98,6 +106,9 @@ void session_receive(struct session *s, struct str piece, uint64_t left, bool fi
     }
     switch (assembly_add(&s->in, piece, left, last, &text)) {
     case ASSEMBLY_MORE:
+        if (!s->began_ms)
+            s->began_ms = loop_now_ms(s->g->conf.loop);
+        session_check_message(s);
         break;
     case ASSEMBLY_TOO_LARGE:
         session_close(s, CLOSE_TOO_LARGE);
@@ -105,6 +116,7 @@ void session_receive(struct session *s, struct str piece, uint64_t left, bool fi
     case ASSEMBLY_WHOLE:
         message(s, text);
         assembly_reset(&s->in);
+        s->began_ms = 0;
         break;
     }
 }

@@ -105,6 +105,8 @@ void session_pace(struct session *s)
         stop = false; /* what comes is thrown away, up to the peer's Close */
     if (stop == s->stopped || !s->wsi || s->state == SESSION_DEAD)
         return;
+    if (!stop && s->began_ms)
+        s->began_ms = loop_now_ms(s->g->conf.loop); /* its rest had to wait for us */
     s->stopped = stop;
     lws_rx_flow_control(s->wsi, !stop);
 }

@@ -711,6 +711,24 @@ PROMISE(who_does_not_answer_pings_is_cut)
     client_close(&good);
 }
 
+/* Neither a byte now and then nor Pongs between the pieces keep an unfinished message for ever. */
+PROMISE(a_message_has_a_heartbeat_to_arrive)
+{
+    struct client drips = client_login(rig, 1, 1, ""), waits = client_login(rig, 2, 1, "");
+    uint8_t first;
+
+    client_write(&drips, "\x81\xfe\x10\x00\0\0\0\0{", 9);
+    for (struct pollfd p = {.fd = drips.fd, .events = POLLIN}; poll(&p, 1, 10) == 0;)
+        client_write(&drips, " ", 1);
+    expect_close(&drips, 4400);
+    client_frame(&waits, 0x01, "{", 1);
+    while ((first = client_next(&waits, &text)) == 0x89)
+        client_frame(&waits, 0x8a, text.p, text.len - 1);
+    assert_int_equal(first, 0x88);
+    assert_memory_equal(text.p, "\x11\x30", 2); /* 4400 */
+    client_close(&waits);
+}
+
 PROMISE(too_fast_is_refused_with_the_time_to_wait)
 {
     struct client c = client_login(rig, 1, 1, "");
@@ -824,6 +842,7 @@ int main(void)
         ON(a_connection_that_closes_leaves_its_requests_to_end_alone, start),
         ON(a_close_is_answered_with_a_close, start),
         ON(who_does_not_answer_pings_is_cut, start_quick),
+        ON(a_message_has_a_heartbeat_to_arrive, start_quick),
         ON(too_fast_is_refused_with_the_time_to_wait, start_limited),
         ON(who_keeps_on_is_closed_with_4429, start_limited),
         ON(wrong_requests_count_and_who_keeps_on_is_closed, start_limited),

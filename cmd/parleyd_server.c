@@ -101,6 +101,20 @@ static void say_why(char **why, const char *what, const char *where, enum err er
     *why = b.p;
 }
 
+static void say_listening(char **why, const char *where, enum err err)
+{
+    struct buf b = {0};
+
+    if (err != ERR_LOCKED && err != ERR_NOT_FOUND) {
+        say_why(why, "listening on", where, err);
+        return;
+    }
+    buf_printf(&b, "listening on %s: %s; choose another with --listen", where,
+               err == ERR_LOCKED ? "the address is in use" : "this machine has no such address");
+    buf_char(&b, '\0');
+    *why = b.p;
+}
+
 static unsigned count_cores(const struct options *o)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
@@ -342,6 +356,9 @@ enum err server_open(const struct options *o, struct server **out, char **why)
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->drained, NULL);
     TRY(options_address(o->listen, s->host, &s->port));
+    err = gateway_try(s->host, s->port); /* before a folder is made for nothing */
+    say_listening(why, o->listen, err);
+    TRY(err);
     TRY(open_data(s, why));
     TRY(open_cores(s));
     TRY(open_shared(s, why));
@@ -418,7 +435,7 @@ enum err server_start(struct server *s, char **why)
     log_info("ready", "listen=%s:%d reactors=%u stores=%u epoch=%s", s->host, s->port, s->n_cores, s->data.n_stores,
              s->data.epoch);
 out:
-    say_why(why, "listening on", s->options.listen, err);
+    say_listening(why, s->options.listen, err);
     return err;
 }
 

@@ -203,6 +203,8 @@ out:
     return err;
 }
 
+enum err gateway_try(const char *host, int port) { return listener_try(host, port); }
+
 int gateway_port(const struct gateway *g) { return g->conf.listen_port; }
 
 /* On a loop of ours its destruction takes two calls, and between them turns in which first the connections' handles are

@@ -31,8 +31,11 @@ struct gateway_conf {
     const _Atomic bool *ready;           /* until then ops are `unavailable` and /readyz says 503 */
 };
 
-/* IO: the address can't be listened on (said in the log) or no descriptors are left. */
+/* LOCKED: another process listens there; NOT_FOUND: this machine has no such address; IO: it can't be listened on, or
+ * no descriptors are left. Said in the log. */
 MUST_CHECK enum err gateway_create(const struct gateway_conf *c, struct gateway **out);
+/* Whether the first one could listen there, with the same errors: before anything else is begun. */
+MUST_CHECK enum err gateway_try(const char *host, int port);
 int gateway_port(const struct gateway *g);
 
 /* Stops accepting and reading, lets requests under way end, closes every connection with 1001 and what it is still owed

@@ -63,13 +63,18 @@ static int port_of(int fd)
     return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
 }
 
+static enum err err_of_bind(int e)
+{
+    return e == EADDRINUSE ? ERR_LOCKED : e == EADDRNOTAVAIL ? ERR_NOT_FOUND : ERR_IO;
+}
+
 static enum err listen_on(const char *host, int port, bool reuse, int *out)
 {
     const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
     struct addrinfo *a = NULL;
     const int yes = 1;
     char number[16];
-    enum err err = ERR_IO;
+    enum err err;
     int fd = -1;
 
     snprintf(number, sizeof number, "%d", port);
@@ -78,8 +83,11 @@ static enum err listen_on(const char *host, int port, bool reuse, int *out)
     fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
         (reuse && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes) != 0) ||
-        bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0)
+        bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        err = err_of_bind(errno);
+        log_error("listen_failed", "host=%s port=%d errno=%d", host, port, errno);
         goto out;
+    }
     *out = fd;
     fd = -1;
     err = ERR_OK;
@@ -91,11 +99,14 @@ out:
 }
 
 /* With SO_REUSEPORT a second server would share the port of the first, and each would get half of the clients. */
-static enum err try_alone(const char *host, int port)
+enum err listener_try(const char *host, int port)
 {
     int fd;
-    enum err err = listen_on(host, port, false, &fd);
+    enum err err;
 
+    if (port == 0)
+        return ERR_OK;
+    err = listen_on(host, port, false, &fd);
     if (err == ERR_OK)
         close(fd);
     return err;
@@ -106,14 +117,12 @@ enum err listener_open(struct loop *loop, const char *host, int port, bool is_sh
 {
     struct listener *l;
     int fd;
-    enum err err = is_shared || port == 0 ? ERR_OK : try_alone(host, port);
+    enum err err = is_shared ? ERR_OK : listener_try(host, port);
 
     if (err == ERR_OK)
         err = listen_on(host, port, true, &fd);
-    if (err != ERR_OK) {
-        log_error("listen_failed", "host=%s port=%d errno=%d", host, port, errno);
+    if (err != ERR_OK)
         return err;
-    }
     l = mem_new(struct listener);
     *l = (struct listener){.loop = loop, .fn = fn, .ctx = ctx, .fd = fd, .port = port_of(fd), .pause.fn = resume};
     uv_poll_init(loop_uv(loop), &l->poll, fd);

@@ -80,9 +80,12 @@ class Starting(Case):
 
     async def test_a_second_server_on_the_port_is_refused(self):
         with tempfile.TemporaryDirectory(prefix="parley-test-") as other:
-            status, out, err = await run("parleyd", "--data", other, "--listen", f"127.0.0.1:{self.server.port}")
+            folder = os.path.join(other, "data")
+            status, out, err = await run("parleyd", "--data", folder, "--listen", f"127.0.0.1:{self.server.port}")
+            self.assertFalse(os.path.exists(folder), "made for a server that cannot listen")
         self.assertEqual((status, out), (1, ""))
-        self.assertIn(f"listening on 127.0.0.1:{self.server.port}", err)
+        self.assertIn(f"listening on 127.0.0.1:{self.server.port}: the address is in use", err)
+        self.assertIn("--listen", err)
 
     async def test_starts_that_follow_each_other_quickly_leave_no_trail(self):
         log = os.path.join(self.server.data, "log")

@@ -122,7 +122,8 @@ static void answer(struct reactor *r, struct entering *e, user_id user, device_i
     jsonw_key(b, "id");
     jsonw_user(b, user);
     jsonw_key_str(b, "username", e->username);
-    jsonw_key_str(b, "name", e->name);
+    if (e->name.len)
+        jsonw_key_str(b, "name", e->name);
     jsonw_close(b, '}');
     jsonw_key(b, "device");
     jsonw_device(b, device);

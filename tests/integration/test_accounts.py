@@ -22,6 +22,13 @@ class SignUp(Case):
         self.assertRegex(answer["device"], ID)
         self.assertRegex(answer["token"], r"^[A-Za-z0-9_-]{43}$")
 
+    async def test_who_gave_no_name_has_none_in_any_answer(self):
+        _, _, answer = await self.create(username="ana", password=PASSWORD)
+        nameless = {"id": answer["user"]["id"], "username": "ana"}
+        self.assertEqual(answer["user"], nameless)
+        again = await self.server.http_ok("POST", "/v1/sessions", {"username": "ana", "password": PASSWORD})
+        self.assertEqual(again["user"], nameless)
+
     async def test_usernames_are_folded_and_unique(self):
         ana = await self.server.user("Ana.B-c_1")
         self.assertEqual(ana.name, "ana.b-c_1")

@@ -41,10 +41,21 @@ static void openapi(struct http *h)
     buf_deinit(&text);
 }
 
+/* Of one who did not ask for the upgrade: ws.c sees those who did. */
+static void websocket(struct http *h)
+{
+    http_refuse(h, CODE_BAD_REQUEST, 426, "this is where WebSockets are opened", 0,
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+}
+
 static const struct page {
     const char *path;
     void (*fn)(struct http *);
-} pages[] = {{"/healthz", health}, {"/readyz", readiness}, {"/metrics", metrics}, {"/v1/openapi.json", openapi}};
+} pages[] = {{"/healthz", health},
+             {"/readyz", readiness},
+             {"/metrics", metrics},
+             {"/v1/openapi.json", openapi},
+             {"/v1/ws", websocket}};
 
 static bool run_page(struct http *h)
 {

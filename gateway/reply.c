@@ -113,7 +113,8 @@ static bool client_has(const struct reply *r, uint64_t sum)
     return false;
 }
 
-static void print_head(const struct reply *r, int status, struct str body, bool gzip, const char *tag, struct buf *out)
+static void print_head(const struct reply *r, int status, struct str body, bool varies, bool gzip, const char *tag,
+                       struct buf *out)
 {
     buf_printf(out, "HTTP/1.1 %d %s\r\n", status, phrase(status));
     if (status != 204 && status != 304)
@@ -122,7 +123,7 @@ static void print_head(const struct reply *r, int status, struct str body, bool 
         buf_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", r->type);
     if (gzip)
         buf_str(out, STR("Content-Encoding: gzip\r\n"));
-    if (r->gzip || gzip)
+    if (varies)
         buf_str(out, STR("Vary: Accept-Encoding\r\n"));
     if (tag[0])
         buf_printf(out, "ETag: %s\r\nCache-Control: private, no-cache\r\n", tag);
@@ -140,16 +141,17 @@ void reply_print(const struct reply *r, struct buf *out)
     struct buf packed = {0};
     struct str body = r->type ? r->body : (struct str){0};
     bool tagged = r->etag && r->status == 200, gzip;
+    bool varies = body.len >= GZIP_MIN;
     uint64_t sum = tagged ? hash_sum(body.p, body.len, 0) : 0;
     char tag[TAG_MAX] = "";
     int status = tagged && client_has(r, sum) ? 304 : r->status;
 
-    gzip = status != 304 && r->gzip && body.len >= GZIP_MIN && compress_body(body, &packed);
+    gzip = status != 304 && r->gzip && varies && compress_body(body, &packed);
     if (gzip)
         body = buf_get(&packed);
     if (tagged)
         print_tag(tag, sum, gzip);
-    print_head(r, status, body, gzip, tag, out);
+    print_head(r, status, body, varies, gzip, tag, out);
     if (!r->is_head && status != 304 && status != 204)
         buf_str(out, body);
     buf_deinit(&packed);

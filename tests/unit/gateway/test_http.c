@@ -132,6 +132,16 @@ PROMISE(an_unknown_path_is_404_and_a_wrong_method_405)
     client_close(&c);
 }
 
+PROMISE(the_place_of_websockets_without_an_upgrade_is_426)
+{
+    struct client c = client_open(rig);
+
+    expect_problem(ask(&c, "GET", "/v1/ws", BEARER, NULL), 426, "bad_request");
+    assert_true(has(&head, "\r\nUpgrade: websocket\r\n"));
+    expect_problem(ask(&c, "POST", "/v1/ws", BEARER, "{}"), 405, "unknown_op");
+    client_close(&c);
+}
+
 PROMISE(statuses_are_those_of_the_op)
 {
     struct client c = client_open(rig);
@@ -320,10 +330,13 @@ PROMISE(large_answers_are_packed_for_who_takes_it)
     assert_memory_equal(body.p, "\x1f\x8b", 2);
     assert_int_equal(ask(&c, "GET", path, BEARER "Accept-Encoding: gzip;q=0\r\n", NULL), 200);
     assert_false(has(&head, "Content-Encoding"));
+    assert_true(has(&head, "Vary: Accept-Encoding\r\n"));
     assert_true(body.len > 200 * 1024);
     assert_int_equal(ask(&c, "HEAD", path, BEARER, NULL), 200);
     assert_true(has(&head, "Content-Length: 204"));
-    assert_int_equal(ask(&c, "GET", "/healthz", "", NULL), 200);
+    assert_true(has(&head, "Vary: Accept-Encoding\r\n"));
+    assert_int_equal(ask(&c, "GET", "/healthz", "Accept-Encoding: gzip\r\n", NULL), 200);
+    assert_false(has(&head, "Vary: "));
     client_close(&c);
 }
 
@@ -452,6 +465,7 @@ int main(void)
         ON(an_op_runs_for_the_user_of_the_token, start),
         ON(no_token_or_a_dead_one_is_401, start),
         ON(an_unknown_path_is_404_and_a_wrong_method_405, start),
+        ON(the_place_of_websockets_without_an_upgrade_is_426, start),
         ON(statuses_are_those_of_the_op, start),
         ON(bad_bodies_are_400, start),
         ON(a_long_argument_of_a_query_hides_no_other, start),

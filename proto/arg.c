@@ -234,6 +234,12 @@ static enum code set_positions(const struct arg *a, const struct value *v, struc
     return CODE_OK;
 }
 
+static enum code set_later(const struct arg *a, const struct value *v, struct request *r)
+{
+    (void)v;
+    return REFUSE(r, a, "is not there yet");
+}
+
 enum code arg_set(const struct arg *a, const struct value *v, struct request *r)
 {
     static enum code (*const setters[])(const struct arg *, const struct value *, struct request *) = {
@@ -252,6 +258,7 @@ enum code arg_set(const struct arg *a, const struct value *v, struct request *r)
         [ARG_positions] = set_positions,
         [ARG_role] = set_role,
         [ARG_mode] = set_mode,
+        [ARG_later] = set_later,
     };
     enum code code = setters[a->type](a, v, r);
 

@@ -22,6 +22,7 @@ enum arg_type {
     ARG_positions,
     ARG_role,
     ARG_mode,
+    ARG_later,
 };
 struct arg {
     const char *name;

@@ -55,6 +55,7 @@ struct position_list {
 #define FIELD_positions(n) struct position_list n;
 #define FIELD_role(n) enum role n;
 #define FIELD_mode(n) bool n;
+#define FIELD_later(n) bool n;
 #define FIELD(type, name, must, bound) FIELD_##type(name) bool has_##name;
 #define OP_ARGS_STRUCT(id, ...)    \
     struct args_##id {             \

@@ -86,6 +86,8 @@ static void schema_members(struct buf *b, const struct arg *a)
         TEXT(b, "type", "string");
         words(b, "enum", modes, 2);
         break;
+    case ARG_later: /* is_beside_path leaves it out */
+        break;
     }
 }
 
@@ -130,6 +132,8 @@ static bool same_shape(const char *a, const char *b)
 /* What a route's arguments are besides those in its path. Who is written to is always in the path. */
 static bool is_beside_path(const struct route *r, const struct arg *a)
 {
+    if (a->type == ARG_later)
+        return false;
     if (r->op == OP_message_send && (a->type == ARG_conv || a->type == ARG_user))
         return false;
     return !path_has(r->path, str_of(a->name, a->name_len));

@@ -52,6 +52,7 @@ static inline bool args_agree_value(const struct arg *a, const union args *x, co
         return v->n == w->n && memcmp(v->v, w->v, v->n * sizeof *v->v) == 0;
     }
     case ARG_positions:
+    case ARG_later:
         return false; /* never comes from the fast way */
     }
     return false;

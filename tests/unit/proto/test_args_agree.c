@@ -74,6 +74,7 @@ static const char *const pieces[] = {
     "\"cont\\u0065nt\":{},",
     "\"content\":{\"type\":\"x\"},",
     "\"mentions\":[\"a\"],",
+    "\"expires_in\":5,",
     "\n",
     "\t",
 };

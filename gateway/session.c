@@ -119,10 +119,19 @@ void session_kill(struct session *s)
     session_touch(s);
 }
 
+void session_alive(struct session *s)
+{
+    s->heard_ms = loop_now_ms(s->g->conf.loop);
+    s->pinged = false;
+}
+
 static void beat(struct session *s)
 {
-    uint64_t beat_ms = (uint64_t)s->g->conf.heartbeat_ms, idle = loop_now_ms(s->g->conf.loop) - s->heard_ms;
+    uint64_t beat_ms = (uint64_t)s->g->conf.heartbeat_ms, idle;
 
+    if (session_drains(s))
+        session_alive(s);
+    idle = loop_now_ms(s->g->conf.loop) - s->heard_ms;
     s->malformed /= 2;
     s->refused /= 2;
     session_check_message(s);

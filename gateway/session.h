@@ -67,6 +67,7 @@ struct session {
     device_id device;
     uint64_t born;     /* orders the sessions of a device over all reactors */
     uint64_t heard_ms; /* when the peer last showed life */
+    uint64_t acked;    /* bytes that the peer's system had taken when session_drains last looked */
     uint64_t began_ms; /* when the first piece of a message came whose last one did not; 0: there is none */
     uint32_t held_len;
     uint32_t losses;                        /* the gateway's count that this session knows of */
@@ -89,12 +90,16 @@ void session_close(struct session *s, enum close_code code);
 void session_kill(struct session *s);          /* without a word */
 void session_list(struct session *s);          /* registers it and joins the bus */
 void session_unlist(struct session *s);        /* no-op when it is not listed */
+void session_alive(struct session *s);         /* the peer has shown life */
 bool session_is_open(const struct session *s); /* not closing, not dead */
 
 /* session_out.c: writing */
 void session_touch(struct session *s); /* has something to write */
 void session_flush(struct session *s); /* from the turn's end */
 void session_writable(struct session *s);
+/* Whether the peer has taken anything since the last time, of more than its socket holds. libwebsockets tells only when
+ * all of it is through, which may take a slow reader longer than a heartbeat. */
+bool session_drains(struct session *s);
 void session_pace(struct session *s); /* stops or resumes reading by what is unsent and unanswered */
 void session_deliver(struct session *s, const struct delivery *d);
 void session_resync(struct session *s);

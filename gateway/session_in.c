@@ -1,12 +1,6 @@
 #include "gateway/session.h"
 #include "proto/args.h"
 
-static void alive(struct session *s)
-{
-    s->heard_ms = loop_now_ms(s->g->conf.loop);
-    s->pinged = false;
-}
-
 static void each_element(void *arg, struct str element) { session_request(arg, element); }
 
 static bool is_array(struct str text)
@@ -90,7 +84,7 @@ void session_receive(struct session *s, struct str piece, uint64_t left, bool fi
 
     if (!session_is_open(s))
         return;
-    alive(s);
+    session_alive(s);
     if (first && is_unmasked(s, piece, left)) {
         session_close(s, CLOSE_PROTOCOL);
         return;

@@ -1,5 +1,7 @@
 #include "gateway/session.h"
 #include <libwebsockets.h>
+#include <linux/tcp.h> /* the C library's lacks tcpi_bytes_acked */
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 static void stay_awake(struct gateway *g)
@@ -87,9 +89,20 @@ void session_writable(struct session *s)
         return;
     s->blocked = false;
     s->in_lws = 0;
-    s->heard_ms = loop_now_ms(s->g->conf.loop);
-    s->pinged = false;
+    session_alive(s);
     session_touch(s);
+}
+
+bool session_drains(struct session *s)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    uint64_t before = s->acked;
+
+    if (!s->blocked || getsockopt(lws_get_socket_fd(s->wsi), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;
+    s->acked = info.tcpi_bytes_acked;
+    return s->acked != before;
 }
 
 /* Reading stops at a bound and goes on at half of it, so that it does not flutter. */

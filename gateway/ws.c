@@ -175,8 +175,7 @@ static int on_session(struct lws *wsi, struct session *s, enum lws_callback_reas
     case LWS_CALLBACK_RECEIVE:
         return receive(wsi, s, str_of(in, len));
     case LWS_CALLBACK_RECEIVE_PONG:
-        s->heard_ms = loop_now_ms(s->g->conf.loop);
-        s->pinged = false;
+        session_alive(s);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         session_writable(s);

@@ -32,6 +32,13 @@ static int start_quick(void **state)
     return 0;
 }
 
+static int start_half_a_second(void **state)
+{
+    (void)state;
+    rig = rig_start(1, false, 500);
+    return 0;
+}
+
 static int stop(void **state)
 {
     (void)state;
@@ -711,6 +718,36 @@ PROMISE(who_does_not_answer_pings_is_cut)
     client_close(&good);
 }
 
+/* One answer may take a slow reader many heartbeats: what counts is that it goes on. */
+PROMISE(who_reads_slowly_is_not_cut)
+{
+    struct client c = client_open(rig);
+    char line[128], conv[CONV_TEXT + 1], bytes[2048];
+    struct conv_id id = {{1}};
+    const int small = 32768;
+    size_t got = 0;
+
+    setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(client_upgrade(&c, ""), 101);
+    client_text(&c, "{\"id\":1,\"op\":\"auth\",\"token\":\"good-1-1\"}");
+    expect_text(&c, "\"ok\"");
+    conv[conv_text(conv, &id)] = '\0';
+    for (int i = 0; i < 40; i++) {
+        snprintf(line, sizeof line, "{\"id\":%d,\"op\":\"history\",\"conv\":\"%s\",\"limit\":200}", i, conv);
+        client_text(&c, line);
+    }
+    for (int i = 0; i < 250; i++) { /* two and a half seconds, the pace being what is tested: five heartbeats */
+        ssize_t n;
+
+        poll(NULL, 0, 10);
+        n = recv(c.fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        got += n > 0 ? (size_t)n : 0;
+    }
+    assert_true(got > 0);
+    assert_int_equal(rig_metric(rig, METRIC_SESSIONS), 1);
+    client_close(&c);
+}
+
 /* Neither a byte now and then nor Pongs between the pieces keep an unfinished message for ever. */
 PROMISE(a_message_has_a_heartbeat_to_arrive)
 {
@@ -842,6 +879,7 @@ int main(void)
         ON(a_connection_that_closes_leaves_its_requests_to_end_alone, start),
         ON(a_close_is_answered_with_a_close, start),
         ON(who_does_not_answer_pings_is_cut, start_quick),
+        ON(who_reads_slowly_is_not_cut, start_half_a_second),
         ON(a_message_has_a_heartbeat_to_arrive, start_quick),
         ON(too_fast_is_refused_with_the_time_to_wait, start_limited),
         ON(who_keeps_on_is_closed_with_4429, start_limited),

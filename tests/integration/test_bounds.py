@@ -3,7 +3,7 @@ import asyncio
 import json
 import re
 
-from parley import DEADLINE, Case, cid, open_socket, text
+from parley import DEADLINE, Case, Server, cid, open_socket, text
 from test_frames import TEXT, Wire
 
 
@@ -45,6 +45,35 @@ class Arguments(Case):
         f = [c.replies.setdefault(n, asyncio.get_running_loop().create_future()) for n in range(1000, 1256)]
         await c.raw(json.dumps([{"id": n, "op": "ping"} for n in range(1000, 1256)]))
         self.assertTrue(all(r["ok"] == {} for r in await asyncio.wait_for(asyncio.gather(*f), DEADLINE)))
+
+
+class Deep(Case):
+    options = {"threads": 1, "stores": 1}
+    READS = 4060  # with the sixteen, fewer than may be unanswered
+
+    async def asyncSetUp(self):
+        self.server = Server(**self.options)
+        await self.server.start(prefix=("prlimit", f"--stack={1 << 20}"))  # every thread's, so that depth shows
+        self.addAsyncCleanup(self._stop)
+
+    async def test_thousands_of_reads_that_waited_and_are_answered_at_once_do_not_nest(self):
+        ana, ben = await self.server.users("ana", "ben")
+        a, busy = await ana.connect(batch=True), await ben.connect(batch=True)
+        conv = (await a.send(ben, "x"))["conv"]
+        alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+        nobody = ["u" + "".join(alphabet[(i << 1) >> 5 * k & 31] for k in reversed(range(13))) for i in range(1, 1001)]
+        looks = [busy.send_nowait("group.create", title="x", members=nobody, cid=cid()) for _ in range(200)]
+        await asyncio.wait({looks[0]}, timeout=DEADLINE)  # the thread that looks users up has begun
+        ids = [range(n, min(n + 250, self.READS)) for n in range(0, self.READS, 250)]
+        # All turns are taken, by what that thread is to answer.
+        await a.raw(json.dumps([{"id": f"d{n}", "op": "device.list"} for n in range(16)]))
+        for some in ids:
+            await a.raw(json.dumps([{"id": n, "op": "history", "conv": conv, "limit": 1} for n in some]))
+        got = [await a.stray() for _ in range(self.READS + 16)]
+        self.assertTrue(all("ok" in r for r in got))
+        self.assertEqual(len({r["re"] for r in got}), self.READS + 16)
+        await asyncio.wait(looks, timeout=DEADLINE)
+        await a.fence()
 
 
 class Flow(Case):

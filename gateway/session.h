@@ -117,6 +117,7 @@ struct ask { /* hangs on request.asker, lives in its arena */
 };
 void session_request(struct session *s, struct str text);
 void session_refuse_frame(struct session *s, enum code code, const char *why); /* a reply to no id */
+void session_malformed(struct session *s); /* counts one that was none, or came too early; closes at the bound */
 void session_reply(struct session *s, struct str re, const struct request *r);
 void session_start_waiting(struct session *s); /* reads whose turn has come */
 void session_drop_waiting(struct session *s);  /* of a session that is gone */

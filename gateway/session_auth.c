@@ -189,6 +189,8 @@ void session_auth(struct session *s, struct request *r)
             request_fail(r, CODE_BAD_REQUEST, "this connection is authenticated already");
     }
     r->done(r);
+    if (s->state == SESSION_NEW)
+        session_malformed(s); /* a stranger's, who may not go on with that */
 }
 
 void session_auth_header(struct session *s, struct str token)

@@ -59,7 +59,7 @@ void session_reply(struct session *s, struct str re, const struct request *r)
     }
 }
 
-static void malformed(struct session *s)
+void session_malformed(struct session *s)
 {
     count(s->g, METRIC_BAD_FRAMES, 1);
     if (++s->malformed >= MALFORMED_MAX)
@@ -69,7 +69,7 @@ static void malformed(struct session *s)
 void session_refuse_frame(struct session *s, enum code code, const char *why)
 {
     queue_error(s, STR("null"), code, why, 0);
-    malformed(s);
+    session_malformed(s);
 }
 
 static void done(struct request *r);
@@ -185,7 +185,7 @@ static void fault(struct session *s, struct request *r, enum code code, const st
         is_limited(s, r, RATE_READ); /* it was work, too; then the answer is that */
     done(r);
     if ((stranger || not_a_request) && session_is_open(s))
-        malformed(s);
+        session_malformed(s);
 }
 
 /* True when somebody else answers. */

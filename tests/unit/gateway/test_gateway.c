@@ -149,6 +149,12 @@ PROMISE(a_stranger_learns_nothing_and_is_not_heard_for_long)
     }
     expect_close(&c, 4400);
     c = upgraded("");
+    for (size_t i = 0; i < 16; i++) {
+        client_text(&c, i % 2 ? "{\"id\":1,\"op\":\"auth\"}" : "{\"id\":1,\"op\":\"auth\",\"token\":7}");
+        expect_text(&c, "bad_request");
+    }
+    expect_close(&c, 4400);
+    c = upgraded("");
     client_text(&c, "{\"id\":1,\"op\":\"auth\"}");
     expect_text(&c, "bad_request");
     buf_printf(&b, "{\"id\":1,\"op\":\"auth\",\"token\":\"good-1-1\",\"x\":\"%8000d\"}", 1);

@@ -109,8 +109,9 @@ static struct result logged(const char *dir, unsigned batch)
 
     sem_init(&h.woken, 0, 0);
     mailbox_create(16, wake, &h.woken, &h.box);
-    must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4}, &pool));
-    must(stream_open(&(struct stream_conf){env, dir, batch, pool, h.box, 64 << 20, 0, on_commit, on_failure, &h}, &s));
+    must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4, false}, &pool));
+    must(stream_open(&(struct stream_conf){env, dir, batch, pool, h.box, 64 << 20, 0, on_commit, on_failure, &h, false},
+                     &s));
     struct watch w = watch_start();
     for (; !is_over(&w); n += batch) {
         for (unsigned i = 0; i < batch; i++)

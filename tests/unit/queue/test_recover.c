@@ -162,7 +162,8 @@ static void tear_everywhere(enum tear how)
     struct batch b = find_last(&im);
     assert_int_equal(b.pos + b.bytes, rig_pos(RECORDS));
     for (uint64_t at = 0; at < BATCH_HEADER + b.bytes; at++) {
-        /* Nothing of it is there: a clean end. The batch begins with a checksum, whose first bytes may be zero themselves. */
+        /* Nothing of it is there: a clean end. The batch begins with a checksum, whose first bytes may be zero
+         * themselves. */
         bool is_gone = how != GARBLED && is_zero(last_bytes(&im) + b.offset, at);
         if (how == ZEROED && at < BATCH_HEADER + b.bytes && last_bytes(&im)[b.offset + at] == 0)
             continue; /* may have changed nothing */
@@ -367,6 +368,29 @@ PROMISE(a_damaged_header_or_a_gap_at_a_segments_end_is_named)
     rig_end(&r);
 }
 
+/* A recovery that was cut short may have copied a segment that a power cut then took away. */
+PROMISE(a_copy_without_its_segment_does_not_keep_a_log_from_being_removed)
+{
+    struct rig r;
+    uint64_t *ids;
+    size_t n;
+
+    rig_start(&r);
+    rig_open(&r, 7, SEGMENT);
+    rig_fill(&r, 0, 3, 1);
+    rig_close(&r);
+    char *path = segment_path(r.dir, 7, 1);
+    char copy[128];
+    snprintf(copy, sizeof copy, "%s.tmp", path);
+    assert_ok(fs_replace(r.env.fs, copy, STR("half a copy")));
+    assert_ok(seglog_remove(&r.env, r.dir, 7));
+    assert_ok(seglog_list(&r.env, r.dir, &ids, &n));
+    assert_int_equal(n, 0);
+    mem_free(ids);
+    mem_free(path);
+    rig_end(&r);
+}
+
 PROMISE(what_a_segment_held_before_is_never_valid_in_it)
 {
     struct rig r;
@@ -506,6 +530,7 @@ int main(void)
         HOLDS(a_torn_record_is_cut_even_where_valid_ones_follow),
         HOLDS(a_missing_segment_is_damage_unless_it_is_the_first),
         HOLDS(a_damaged_header_or_a_gap_at_a_segments_end_is_named),
+        HOLDS(a_copy_without_its_segment_does_not_keep_a_log_from_being_removed),
         HOLDS(what_a_segment_held_before_is_never_valid_in_it),
         HOLDS(a_log_that_is_empty_or_has_only_a_header_recovers),
         HOLDS(recovery_can_be_broken_off_at_every_step),

@@ -197,8 +197,10 @@ static void check_report(struct log *m, const struct seglog_report *r)
     assert_true(r->end >= m->committed && r->end <= log_end(m));
     assert_true(n == m->n || m->pos[n] == r->end);
     assert_true(r->start <= m->trimmed);
-    if (m->is_fixed)
+    if (m->is_fixed) {
         assert_int_equal(r->end, log_end(m));
+        assert_false(r->was_torn);
+    }
     if (m->n)
         m->n = n; /* the rest was never told to be durable, and is cut for ever */
     m->committed = r->end;
@@ -546,6 +548,29 @@ PROMISE(a_bit_that_flips_on_reading_is_an_error_and_never_a_wrong_record)
     world_end(&w);
 }
 
+/* The sync that ends a log may fail, and leave in the page cache a seal that the disk does not have. */
+PROMISE(a_seal_that_was_read_from_the_page_cache_only_is_made_durable)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world w;
+        world_start(&w, seed);
+        assert_ok(recover(&w));
+        assert_ok(open_log(&w));
+        for (unsigned i = 0; i < 5; i++)
+            assert_true(push(&w));
+        stream_flush(w.log.stream);
+        stream_step(w.log.stream);
+        faults_fail(simdisk_faults(w.log.disk), FAULT_SYNC, 1, 1, ERR_IO);
+        simlog_close(&w.log);
+        assert_true(faults_has_failed(simdisk_faults(w.log.disk)));
+        die_and_boot(&w, DEATH_KILL);
+        assert_ok(recover(&w));
+        die_and_boot(&w, DEATH_CUT);
+        assert_ok(recover(&w)); /* which expects what was fixed not to be torn */
+        world_end(&w);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -553,6 +578,7 @@ int main(int argc, char **argv)
         SIM_HOLDS(what_was_committed_survives_trouble_at_any_call_of_a_life),
         SIM_HOLDS(recovery_cut_short_at_any_call_comes_to_the_same_end),
         SIM_HOLDS(a_bit_that_flips_on_reading_is_an_error_and_never_a_wrong_record),
+        SIM_HOLDS(a_seal_that_was_read_from_the_page_cache_only_is_made_durable),
     };
     return sim_main(argc, argv, play_seed, tests, sizeof tests / sizeof tests[0]);
 }

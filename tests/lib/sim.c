@@ -57,30 +57,31 @@ static void on_abort(int signal_number)
     raise(signal_number);
 }
 
-static uint64_t now_us(void)
+/* Of this process: a machine that does other work does not make a seed dearer. */
+static uint64_t cpu_us(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 static void what_was_acknowledged_survives_every_seed(void **state)
 {
-    uint64_t begun = now_us(), worst = 0, worst_seed = 0;
+    uint64_t begun = cpu_us(), worst = 0, worst_seed = 0;
 
     (void)state;
     for (sim.at = sim.first; sim.at < sim.first + sim.n; sim.at++) {
-        uint64_t from = now_us();
+        uint64_t from = cpu_us();
         sim.is_in_seed = true;
         sim.fn(sim.at);
         sim.is_in_seed = false;
-        if (now_us() - from > worst) {
-            worst = now_us() - from;
+        if (cpu_us() - from > worst) {
+            worst = cpu_us() - from;
             worst_seed = sim.at;
         }
     }
-    printf("seeds %" PRIu64 " to %" PRIu64 ": %.2f ms each, at most %.1f ms (seed %" PRIu64 ")\n", sim.first,
-           sim.first + sim.n - 1, (double)(now_us() - begun) / 1000 / (double)sim.n, (double)worst / 1000, worst_seed);
+    printf("seeds %" PRIu64 " to %" PRIu64 ": %.2f ms of CPU each, at most %.1f ms (seed %" PRIu64 ")\n", sim.first,
+           sim.first + sim.n - 1, (double)(cpu_us() - begun) / 1000 / (double)sim.n, (double)worst / 1000, worst_seed);
 }
 
 static bool read_options(int argc, char **argv, bool *seeds_only)

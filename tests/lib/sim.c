@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SEEDS = 200 };
+enum { SEEDS = 200, HANGS_AFTER_S = 60 };
 
 /* Not const: cmocka's tests and a signal handler get no argument. */
 static struct {
@@ -73,7 +73,9 @@ static void what_was_acknowledged_survives_every_seed(void **state)
     for (sim.at = sim.first; sim.at < sim.first + sim.n; sim.at++) {
         uint64_t from = cpu_us();
         sim.is_in_seed = true;
+        alarm(HANGS_AFTER_S);
         sim.fn(sim.at);
+        alarm(0);
         sim.is_in_seed = false;
         if (cpu_us() - from > worst) {
             worst = cpu_us() - from;
@@ -119,6 +121,7 @@ int sim_main(int argc, char **argv, sim_seed_fn *fn, const struct CMUnitTest *te
         n_tests = 0;
     memcpy(all + 1, tests, n_tests * sizeof all[0]);
     signal(SIGABRT, on_abort);
+    signal(SIGALRM, on_abort);
     int failed = _cmocka_run_group_tests("sim", all, n_tests + 1, NULL, NULL);
     if (failed)
         say_seed();

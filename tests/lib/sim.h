@@ -4,7 +4,7 @@
  *     test_x --seeds N [--from M]     N seeds, from M on
  *     test_x --seed N                 one seed, with what the code under test says on stderr
  *
- * A seed that fails, by an assertion of the test or of the code, is named with the call that replays it.
+ * A seed that fails, by an assertion of the test or of the code or by hanging, is named with the call that replays it.
  * Thread: main's. */
 #pragma once
 #include "tests/lib/unit.h"

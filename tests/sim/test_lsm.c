@@ -86,7 +86,7 @@ static struct str value_of(const struct change *c, char out[VALUE_MAX])
     struct simrand dice = {c->content};
     bool is_random = c->content % 2; /* or compressible */
     for (size_t at = 0; at < c->len; at++)
-        out[at] = is_random ? (char)simrand_next(&dice) : (char)(c->content >> (at % 8));
+        out[at] = (char)(is_random ? simrand_next(&dice) : c->content >> (at % 8));
     return str_of(out, c->len);
 }
 
@@ -265,9 +265,12 @@ static enum err put_batch(struct world *w, size_t b)
     char k[32], v[VALUE_MAX];
     enum err err = ERR_OK;
 
-    for (size_t i = 0; i < n && err == ERR_OK; i++)
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        if (percent(w, 2))
+            (void)!lsm_flush(w->lsm); /* it waits for the batch's end */
         err = c[i].is_delete ? lsm_delete(w->lsm, key_of(c[i].key, k))
                              : lsm_put(w->lsm, key_of(c[i].key, k), value_of(&c[i], v));
+    }
     return err;
 }
 

@@ -34,7 +34,7 @@ below_services = services queue storage schema proto base
 below_gateway  = gateway queue proto base
 below_cmd      = gateway services queue storage schema proto base
 
-.PHONY: all programs run test tests units check format-check format tidy bench fuzz crash try-compose clean unit differential
+.PHONY: all programs run test tests units check format-check format tidy bench fuzz crash sim try-compose clean unit differential
 all: programs
 programs: $(addprefix $(if $(filter release,$(VARIANT)),$(BUILD),$(OUT))/,$(PROGS))
 
@@ -85,10 +85,26 @@ unit-$(1): $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(1)/te
 .PHONY: unit-$(1)
 endef
 $(foreach l,$(LAYERS) cmd,$(eval $(call unit_rule,$(l))))
+
+# tests/sim/test_x.c: a layer, and those below it, on a simulated disk. `make sim` runs many seeds, on all cores.
+under_log = $(below_queue)
+under_lsm = $(below_storage)
+under_conv = queue $(below_storage)
+SIMS = $(patsubst tests/sim/test_%.c,%,$(wildcard tests/sim/test_*.c))
+SIM = $(SIMS:%=$(OUT)/sim/test_%)
+define sim_rule
+$(OUT)/sim/test_$(1): $(OUT)/tests/sim/test_$(1).o $(TESTLIB) $(foreach l,$(under_$(1)),$(call archive,$(l)))
+	@mkdir -p $$(@D)
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS) -lcmocka
+endef
+$(foreach s,$(SIMS),$(eval $(call sim_rule,$(s))))
+SEEDS ?= 10000
+sim: $(SIM)
+	@tests/run.py sim $(SEEDS) $(SIM)
 .SECONDARY:
 
-unit: $(UNIT)
-	@tests/run.py unit $(UNIT)
+unit: $(UNIT) $(SIM)
+	@tests/run.py unit $(UNIT) $(SIM)
 
 # tests/differential/test_x.c: the store and another engine, the same workload, answers compared. DIFFERENTIAL_STEPS and
 # DIFFERENTIAL_SEED are theirs.
@@ -109,12 +125,12 @@ run:
 test:
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j$$(nproc) programs tests
-	@tests/run.py all $(OUT) $(UNIT) $(DIFFERENTIAL)
+	@tests/run.py all $(OUT) $(UNIT) $(SIM) $(DIFFERENTIAL)
 
-tests: $(UNIT) $(DIFFERENTIAL)
+tests: $(UNIT) $(SIM) $(DIFFERENTIAL)
 
 # What a commit must pass beside the tests.
-SOURCES = $(wildcard $(foreach l,$(LAYERS) cmd tests/lib tests/unit/* tests/fuzz tests/bench tests/differential,$(l)/*.c $(l)/*.h))
+SOURCES = $(wildcard $(foreach l,$(LAYERS) cmd tests/lib tests/unit/* tests/sim tests/fuzz tests/bench tests/differential,$(l)/*.c $(l)/*.h))
 check: format-check
 	@tests/check_layers.py
 format-check:

@@ -93,6 +93,8 @@ MUST_CHECK enum err file_read_exact(struct file *f, void *p, size_t n,
 MUST_CHECK enum err fs_replace(struct fs *s, const char *path, struct str bytes);
 /* Reads a whole file of at most `max` bytes into *out (mem_free it); CORRUPT when larger. */
 MUST_CHECK enum err fs_read_all(struct fs *s, const char *path, size_t max, struct str *out);
-MUST_CHECK enum err fs_mkdirs(struct fs *s, const char *path); /* with its parents */
+/* With its parents. A folder above that is there already is taken to be durable: where a start may have been cut short,
+ * make the tree level by level. */
+MUST_CHECK enum err fs_mkdirs(struct fs *s, const char *path);
 
 struct fs *fs_posix(void);

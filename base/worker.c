@@ -34,11 +34,11 @@ static void run_job(struct job *j)
     mailbox_post(j->home, &j->msg);
 }
 
-/* Waits for a job; NULL when the pool ends and none is left. */
-static struct job *next_job(struct pool *p)
+/* NULL when there is none: with `wait` only when the pool ends. */
+static struct job *next_job(struct pool *p, bool wait)
 {
     pthread_mutex_lock(&p->lock);
-    while (!p->first && !p->ending)
+    while (wait && !p->first && !p->ending)
         pthread_cond_wait(&p->work, &p->lock);
     struct job *j = p->first;
     if (j) {
@@ -55,7 +55,7 @@ static void *work(void *arg)
 {
     struct pool *p = arg;
     pthread_setname_np(pthread_self(), p->name);
-    for (struct job *j; (j = next_job(p)) != NULL;)
+    for (struct job *j; (j = next_job(p, true)) != NULL;)
         run_job(j);
     return NULL;
 }
@@ -117,3 +117,11 @@ enum err pool_submit(struct pool *p, struct job *j)
 }
 
 size_t pool_waiting(const struct pool *p) { return atomic_load(&p->waiting); }
+
+bool pool_step(struct pool *p)
+{
+    struct job *j = next_job(p, false);
+    if (j)
+        run_job(j);
+    return j != NULL;
+}

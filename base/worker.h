@@ -18,3 +18,5 @@ MUST_CHECK enum err pool_create(const char *name, unsigned threads, size_t max_w
 void pool_destroy(struct pool *p);                              /* waits for running jobs and runs those that wait */
 MUST_CHECK enum err pool_submit(struct pool *p, struct job *j); /* LIMIT when max_waiting jobs wait */
 size_t pool_waiting(const struct pool *p);
+/* Runs one waiting job here, for tests that replay a seed (a pool of 0 threads); false when none waits. */
+bool pool_step(struct pool *p);

@@ -37,7 +37,9 @@ enum err import_log_open(struct env *env, struct data_dir *data, struct import_l
     mailbox_create(1024, on_wake, &l->woken, &l->home);
     c.home = l->home;
     TRY(data_dir_next_log_id(env, data, &c.log_id));
-    TRY(segpool_open(&(struct segpool_conf){env, dir, SEGMENT_BYTES, SEGMENTS_AHEAD}, &l->segments));
+    TRY(segpool_open(
+        &(struct segpool_conf){.env = env, .dir = dir, .segment_bytes = SEGMENT_BYTES, .ahead = SEGMENTS_AHEAD},
+        &l->segments));
     c.pool = l->segments;
     TRY(stream_open(&c, &l->stream));
     *out = l;

@@ -99,7 +99,7 @@ static enum err open_directory(struct offline *o)
 
     bus_create(&(struct bus_conf){.ports = world_ports(&o->world), .key = &o->data.keys.bus}, &o->world.bus);
     TRY(data_dir_next_log_id(o->env, &o->data, &o->log_id));
-    TRY(segpool_open(&(struct segpool_conf){o->env, o->log_dir, SEGMENT_BYTES, SEGMENTS_AHEAD}, &o->segments));
+    TRY(segpool_open(&(struct segpool_conf){o->env, o->log_dir, SEGMENT_BYTES, SEGMENTS_AHEAD, false}, &o->segments));
     TRY(directory_create(&(struct directory_conf){.world = &o->world,
                                                   .tables = o->tables,
                                                   .log_dir = o->log_dir,

@@ -148,6 +148,26 @@ out:
     return err;
 }
 
+/* What recovery left when it was cut short: a copy whose segment is not there any more. */
+static enum err remove_copies(struct env *env, const char *log_dir)
+{
+    uint64_t *numbers = NULL;
+    struct buf path = {0};
+    size_t n;
+    enum err err;
+
+    TRY(segment_list(env->fs, log_dir, ".seg.tmp", &numbers, &n));
+    for (size_t i = 0; i < n; i++) {
+        buf_clear(&path);
+        buf_printf(&path, "%s/%016" PRIx64 ".seg.tmp%c", log_dir, numbers[i], 0);
+        TRY(fs_remove(env->fs, path.p));
+    }
+out:
+    buf_deinit(&path);
+    mem_free(numbers);
+    return err;
+}
+
 static enum err remove_all(struct env *env, const char *dir, uint64_t log_id, const uint64_t *numbers, size_t n,
                            const char *log_dir)
 {
@@ -160,6 +180,7 @@ static enum err remove_all(struct env *env, const char *dir, uint64_t log_id, co
         TRY(fs_remove(env->fs, path));
         TRY(fs_sync_dir(env->fs, log_dir)); /* what is left has no gap, whenever the power goes */
     }
+    TRY(remove_copies(env, log_dir));
     TRY(fs_remove(env->fs, log_dir));
     TRY(fs_sync_dir(env->fs, dir));
 out:

@@ -19,6 +19,7 @@ struct segpool_conf {
     const char *dir;
     uint64_t segment_bytes;
     unsigned ahead;
+    bool is_stepped; /* no thread: what it would do happens in segpool_step, for tests that replay a seed */
 };
 MUST_CHECK enum err segpool_open(const struct segpool_conf *c, struct segpool **out);
 void segpool_close(struct segpool *p);

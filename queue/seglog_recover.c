@@ -4,7 +4,7 @@
  * before the stop is copied to a new file, sealed, synced and renamed over the old one.
  *
  * Cut at any moment and repeated, it comes to the same end: until the rename nothing has changed; after it the log is
- * sealed, and a sealed log is left as it is. */
+ * sealed, and of a sealed log only the seal is written again. */
 #include "base/buf.h"
 #include "base/list.h"
 #include "queue/segment.h"
@@ -177,7 +177,9 @@ static void build_copy(const struct walk *w, struct buf *out)
     out->len = end + BATCH_HEADER;
 }
 
-/* The folder is synced even when nothing was to do: an earlier try may have been cut before it did that. */
+/* A seal is written again, as it is: the sync of a clean end may have failed and left its page clean in the cache, so
+ * that another sync has nothing to do and proves nothing. The folder is synced even when nothing was to do: an earlier
+ * try may have been cut before it did that. */
 static enum err make_durable(struct recovery *r, const char *log_dir)
 {
     char *path = segment_path(r->dir, r->log_id, r->at.head.number);
@@ -186,7 +188,9 @@ static enum err make_durable(struct recovery *r, const char *log_dir)
     enum err err;
 
     if (r->at.is_sealed) {
+        uint64_t seal = r->at.off - BATCH_HEADER;
         TRY(fs_open(r->env->fs, path, FS_WRITE, &f));
+        TRY(file_write(f, r->at.bytes + seal, BATCH_HEADER, seal));
         TRY(file_sync(f));
         TRY(fs_sync_dir(r->env->fs, log_dir));
     } else {

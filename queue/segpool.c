@@ -32,6 +32,7 @@ struct segpool {
     size_t n_ready, cap_ready;
     uint64_t next_id;
     bool ending, is_full, is_stuck;
+    bool is_stepped; /* there is no thread */
 };
 
 static void add_ready(struct segpool *p, uint64_t id)
@@ -140,6 +141,29 @@ static void wait_to_retry(struct segpool *p)
     (void)pthread_cond_timedwait(&p->work, &p->lock, &at); /* too early does no harm */
 }
 
+/* Under the lock; NULL: nothing was, or the pool is stuck. */
+static struct given_back *next_given(struct segpool *p)
+{
+    struct given_back *g = p->is_stuck ? NULL : list_first(&p->given, struct given_back, link);
+    if (g)
+        list_remove(&g->link);
+    return g;
+}
+
+bool segpool_step(struct segpool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    struct given_back *g = next_given(p);
+    bool is_due = g || (!p->ending && p->n_ready < p->ahead);
+    if (g)
+        take_in(p, g);
+    else if (is_due)
+        fill_new(p);
+    bool has_done = is_due && !p->is_full;
+    pthread_mutex_unlock(&p->lock);
+    return has_done;
+}
+
 static void *run(void *arg)
 {
     struct segpool *p = arg;
@@ -148,9 +172,8 @@ static void *run(void *arg)
     pthread_setname_np(pthread_self(), "segpool");
     pthread_mutex_lock(&p->lock);
     while (!p->ending || (!list_is_empty(&p->given) && !p->is_stuck)) {
-        struct given_back *g = p->is_stuck ? NULL : list_first(&p->given, struct given_back, link);
+        struct given_back *g = next_given(p);
         if (g) {
-            list_remove(&g->link);
             take_in(p, g);
         } else if (p->n_ready >= p->ahead) {
             pthread_cond_wait(&p->work, &p->lock);
@@ -236,6 +259,11 @@ static enum err start(struct segpool *p)
     pthread_cond_init(&p->work, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&p->progress, NULL);
+    if (p->is_stepped) {
+        while (p->n_ready < p->ahead && segpool_step(p))
+            ;
+        return ERR_OK;
+    }
     if (pthread_create(&p->thread, NULL, run, p) != 0)
         return ERR_LIMIT;
     pthread_mutex_lock(&p->lock);
@@ -256,6 +284,7 @@ enum err segpool_open(const struct segpool_conf *c, struct segpool **out)
     p->ready_dir = segment_ready_dir(c->dir);
     p->segment_bytes = c->segment_bytes;
     p->ahead = c->ahead ? c->ahead : 1;
+    p->is_stepped = c->is_stepped;
     list_init(&p->given);
     TRY(fs_mkdirs(p->env->fs, p->ready_dir));
     TRY(take_stock(p));
@@ -268,15 +297,23 @@ out:
     return err;
 }
 
-void segpool_close(struct segpool *p)
+static void end_thread(struct segpool *p)
 {
-    if (!p)
-        return;
     pthread_mutex_lock(&p->lock);
     p->ending = true;
     pthread_cond_signal(&p->work);
     pthread_mutex_unlock(&p->lock);
-    pthread_join(p->thread, NULL);
+    if (!p->is_stepped)
+        pthread_join(p->thread, NULL);
+    while (p->is_stepped && segpool_step(p))
+        ;
+}
+
+void segpool_close(struct segpool *p)
+{
+    if (!p)
+        return;
+    end_thread(p);
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->progress);
     pthread_mutex_destroy(&p->lock);

@@ -15,3 +15,6 @@ uint64_t segpool_segment_bytes(const struct segpool *p);
 /* Takes a segment out of its log's folder, for good once both folders are synced, and only then zeroes it and makes it
  * ready; or removes it when there are enough. In the order of the calls: so what is left of a log has no gap. */
 void segpool_recycle(struct segpool *p, uint64_t log_id, uint64_t number);
+/* Of a stepped pool: takes in one segment that was given back, or fills one that is missing; false when there is
+ * nothing to do or no space to do it. Opening fills all, closing takes all in. */
+bool segpool_step(struct segpool *p);

@@ -121,7 +121,8 @@ enum err stream_open(const struct stream_conf *c, struct stream **out)
     set_up(s);
     TRY(fs_mkdirs(c->env->fs, s->log_dir));
     s->notice = notice_new(c);
-    TRY(pthread_create(&s->writer, NULL, stream_writer_run, s) == 0 ? ERR_OK : ERR_LIMIT);
+    if (!c->is_stepped)
+        TRY(pthread_create(&s->writer, NULL, stream_writer_run, s) == 0 ? ERR_OK : ERR_LIMIT);
     *out = s;
     return ERR_OK;
 out:
@@ -151,16 +152,25 @@ static void end_notice(struct notice *n)
         mailbox_post(n->home, &n->last);
 }
 
-void stream_close(struct stream *s)
+static void end_writer(struct stream *s)
 {
-    if (!s)
-        return;
-    stream_flush(s);
     pthread_mutex_lock(&s->lock);
     s->ending = true;
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->writer, NULL);
+}
+
+void stream_close(struct stream *s)
+{
+    if (!s)
+        return;
+    stream_flush(s);
+    if (s->conf.is_stepped)
+        while (stream_step(s))
+            ;
+    else
+        end_writer(s);
     seal(s);
     end_notice(s->notice);
     tear_down(s);

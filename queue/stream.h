@@ -28,6 +28,7 @@ struct stream_conf {
     void (*on_commit)(void *arg, uint64_t end); /* every record before `end` is durable */
     void (*on_failure)(void *arg, enum err err);
     void *arg;
+    bool is_stepped; /* no writer thread: what it would do happens in stream_step, for tests that replay a seed */
 };
 
 MUST_CHECK enum err stream_open(const struct stream_conf *c, struct stream **out);
@@ -45,6 +46,9 @@ MUST_CHECK enum err stream_append(struct stream *s, uint8_t kind, uint16_t shard
 MUST_CHECK enum err stream_append_all(struct stream *s, struct log_record *v, size_t n);
 /* Hands what was appended to the writer; called once at the end of each loop turn. Wakes it at most once. */
 void stream_flush(struct stream *s);
+
+/* Of a stepped stream: writes and syncs what was handed over; false when there was nothing, or writing failed. */
+bool stream_step(struct stream *s);
 
 uint64_t stream_log_id(const struct stream *s);
 uint64_t stream_end(const struct stream *s);       /* behind the last record appended (owner) */

@@ -43,12 +43,14 @@ static void linger(struct stream *s)
         sleep_until(s, records, s->conf.linger_us);
 }
 
-/* All that is queued; NULL when the stream ends. */
-static struct chunk *take_all(struct stream *s)
+/* All that is queued; NULL when there is nothing: with `wait` only when the stream ends. */
+static struct chunk *take_all(struct stream *s, bool wait)
 {
     pthread_mutex_lock(&s->lock);
-    sleep_until(s, 1, 0);
-    linger(s);
+    if (wait) {
+        sleep_until(s, 1, 0);
+        linger(s);
+    }
     struct chunk *all = s->first;
     s->first = NULL;
     s->last = &s->first;
@@ -231,18 +233,29 @@ static void fail(struct stream *s, enum err err, struct chunk *unwritten)
     }
 }
 
+static bool write_or_fail(struct stream *s, struct chunk *all)
+{
+    enum err err = write_all(s, &all);
+    if (err != ERR_OK)
+        fail(s, err, all);
+    return err == ERR_OK;
+}
+
+bool stream_step(struct stream *s)
+{
+    if (atomic_load(&s->notice->failed))
+        return false;
+    struct chunk *all = take_all(s, false);
+    return all && write_or_fail(s, all);
+}
+
 void *stream_writer_run(void *stream)
 {
     struct stream *s = stream;
     struct chunk *all;
 
     pthread_setname_np(pthread_self(), "log");
-    while ((all = take_all(s)) != NULL) {
-        enum err err = write_all(s, &all);
-        if (err != ERR_OK) {
-            fail(s, err, all);
-            break;
-        }
-    }
+    while ((all = take_all(s, true)) != NULL && write_or_fail(s, all))
+        ;
     return NULL;
 }

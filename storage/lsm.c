@@ -85,16 +85,18 @@ out:
     return err;
 }
 
+/* The folder is synced before its manifest is believed: a process that was killed may have switched it in the page
+ * cache only. Whoever is told the positions of that one trims the log behind them, and a power cut brings the old one
+ * back. */
 static enum err read_root(struct lsm *l, struct manifest *m, struct buf *why)
 {
     struct found f = {0};
     enum err err;
 
     TRY(fs_mkdirs(l->fs, l->dir));
+    TRY(fs_sync_dir(l->fs, l->dir));
     TRY(fs_list(l->fs, l->dir, note_table, &f));
     err = manifest_read(l->fs, l->dir, m);
-    if (err == ERR_OK) /* who wrote it may have been cut before it did this: what is read proves nothing */
-        TRY(fs_sync_dir(l->fs, l->dir));
     if (err == ERR_NOT_FOUND && f.n == 0) {
         m->next_table = 1;
         TRY(write_manifest(l, m)); /* from now on tables without a manifest are damage */

@@ -4,6 +4,7 @@
     tests/run.py unit PROGRAM…          cmocka programs, each test counted
     tests/run.py integration BUILD [-k PATTERN]   tests/integration/test_*.py against BUILD/parleyd
     tests/run.py all BUILD PROGRAM…     both
+    tests/run.py sim SEEDS PROGRAM…     simulations, SEEDS of each, on all cores
 
 A program that crashes, prints no result or hangs for over five minutes counts as one failure.
 """
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -46,6 +48,26 @@ def run_units(programs):
     return passed, failed
 
 
+def run_seeds(call):
+    """Some seeds of one simulation: whether they all passed."""
+    done = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    said = [line for line in done.stdout.splitlines() if line.startswith("seed")]
+    print(f"  {os.path.basename(call[0])}: " + "; ".join(said or [f"exit {done.returncode}"]), flush=True)
+    if done.returncode:
+        print(done.stdout)
+    return done.returncode == 0
+
+
+def run_sims(seeds, programs):
+    """Each program's seeds in parts, so that all cores are busy to the end."""
+    part = 500
+    calls = [[p, "--from", str(first), "--seeds", str(min(part, seeds + 1 - first))]
+             for p in programs for first in range(1, seeds + 1, part)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(run_seeds, calls))
+    return results.count(True), results.count(False)
+
+
 def run_integration(build, pattern):
     os.environ["PARLEY_BUILD"] = os.path.abspath(build)
     sys.path.insert(0, os.path.join(HERE, "integration"))
@@ -59,13 +81,15 @@ def run_integration(build, pattern):
 
 
 def main(argv):
-    if len(argv) < 2 or argv[0] not in ("unit", "integration", "all"):
+    if len(argv) < 2 or argv[0] not in ("unit", "integration", "all", "sim"):
         sys.exit(__doc__)
     passed = failed = 0
     programs = argv[1:] if argv[0] == "unit" else argv[2:] if argv[0] == "all" else []
-    if programs:
+    if argv[0] == "sim":
+        passed, failed = run_sims(int(argv[1]), argv[2:])
+    elif programs:
         passed, failed = run_units(programs)
-    if argv[0] != "unit":
+    if argv[0] in ("integration", "all"):
         pattern = argv[argv.index("-k") + 1] if "-k" in argv else None
         p, f = run_integration(argv[1], pattern)
         passed, failed = passed + p, failed + f

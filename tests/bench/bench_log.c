@@ -93,8 +93,8 @@ static void logged_open(struct logged *l, const char *dir, unsigned batch)
     *l = (struct logged){0};
     sem_init(&l->woken, 0, 0);
     mailbox_create(16, wake, &l->woken, &l->box);
-    must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4}, &l->pool));
-    struct stream_conf c = {env, dir, batch, l->pool, l->box, 64 << 20, 0, on_commit, on_failure, l};
+    must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4, false}, &l->pool));
+    struct stream_conf c = {env, dir, batch, l->pool, l->box, 64 << 20, 0, on_commit, on_failure, l, false};
     must(stream_open(&c, &l->stream));
 }
 

@@ -1,21 +1,10 @@
 #include "tests/lib/faultfs.h"
 #include "base/mem.h"
-#include <pthread.h>
-
-enum { OPS = 15 };
 
 struct faultfs {
     struct fs fs; /* what callers hold */
     struct fs *inner;
-    pthread_mutex_t lock; /* guards all below */
-    unsigned ops;
-    uint64_t left, times; /* calls that still work, then those that fail */
-    enum err err;
-    bool has_failed;
-    uint64_t calls[OPS];
-    unsigned hook_ops;
-    faultfs_hook_fn *hook;
-    void *hook_arg;
+    struct faults faults;
 };
 
 struct fault_file {
@@ -23,34 +12,6 @@ struct fault_file {
     struct file *inner;
     struct faultfs *owner;
 };
-
-static enum err decide(struct faultfs *f, enum fault_op op)
-{
-    f->calls[__builtin_ctz((unsigned)op)]++;
-    if (!(f->ops & (unsigned)op))
-        return ERR_OK;
-    if (f->left) {
-        f->left--;
-        return ERR_OK;
-    }
-    if (!f->times)
-        return ERR_OK;
-    f->times--;
-    f->has_failed = true;
-    return f->err;
-}
-
-static enum err enter(struct faultfs *f, enum fault_op op, const char *path)
-{
-    pthread_mutex_lock(&f->lock);
-    faultfs_hook_fn *hook = f->hook_ops & (unsigned)op ? f->hook : NULL;
-    void *arg = f->hook_arg;
-    enum err err = decide(f, op);
-    pthread_mutex_unlock(&f->lock);
-    if (hook)
-        hook(arg, op, path);
-    return err;
-}
 
 static struct faultfs *of_fs(struct fs *s) { return container_of(s, struct faultfs, fs); }
 static struct fault_file *of_file(struct file *f) { return container_of(f, struct fault_file, file); }
@@ -60,7 +21,7 @@ static enum err fault_open(struct fs *s, const char *path, enum fs_mode mode, st
     struct file *inner;
     enum err err;
 
-    TRY(enter(of_fs(s), FAULT_OPEN, path));
+    TRY(faults_enter(&of_fs(s)->faults, FAULT_OPEN, path));
     TRY(fs_open(of_fs(s)->inner, path, mode, &inner));
     struct fault_file *f = mem_new(struct fault_file);
     *f = (struct fault_file){{s->ops}, inner, of_fs(s)};
@@ -76,13 +37,13 @@ static void fault_close(struct file *f)
 }
 
 /* The call on the wrapped file or folder, unless it is to fail. */
-#define ON_FILE(f, op, call)                           \
-    struct file *inner = of_file(f)->inner;            \
-    enum err err = enter(of_file(f)->owner, op, NULL); \
+#define ON_FILE(f, op, call)                                           \
+    struct file *inner = of_file(f)->inner;                            \
+    enum err err = faults_enter(&of_file(f)->owner->faults, op, NULL); \
     return err == ERR_OK ? (call) : err
-#define ON_FS(s, op, path, call)              \
-    struct fs *inner = of_fs(s)->inner;       \
-    enum err err = enter(of_fs(s), op, path); \
+#define ON_FS(s, op, path, call)                              \
+    struct fs *inner = of_fs(s)->inner;                       \
+    enum err err = faults_enter(&of_fs(s)->faults, op, path); \
     return err == ERR_OK ? (call) : err
 
 static enum err fault_read(struct file *f, void *p, size_t n, uint64_t at, size_t *got)
@@ -149,7 +110,7 @@ void faultfs_create(struct fs *inner, struct faultfs **out)
 
     f->fs.ops = &fault_ops;
     f->inner = inner;
-    pthread_mutex_init(&f->lock, NULL);
+    faults_init(&f->faults);
     *out = f;
 }
 
@@ -157,53 +118,10 @@ void faultfs_destroy(struct faultfs *f)
 {
     if (!f)
         return;
-    pthread_mutex_destroy(&f->lock);
+    faults_deinit(&f->faults);
     mem_free(f);
 }
 
 struct fs *faultfs_fs(struct faultfs *f) { return &f->fs; }
 
-void faultfs_fail(struct faultfs *f, unsigned ops, uint64_t n, uint64_t times, enum err err)
-{
-    pthread_mutex_lock(&f->lock);
-    f->ops = ops;
-    f->left = n - 1;
-    f->times = times;
-    f->err = err;
-    f->has_failed = false;
-    pthread_mutex_unlock(&f->lock);
-}
-
-void faultfs_heal(struct faultfs *f)
-{
-    pthread_mutex_lock(&f->lock);
-    f->ops = 0;
-    pthread_mutex_unlock(&f->lock);
-}
-
-bool faultfs_has_failed(struct faultfs *f)
-{
-    pthread_mutex_lock(&f->lock);
-    bool has = f->has_failed;
-    pthread_mutex_unlock(&f->lock);
-    return has;
-}
-
-uint64_t faultfs_calls(struct faultfs *f, unsigned ops)
-{
-    uint64_t n = 0;
-    pthread_mutex_lock(&f->lock);
-    for (unsigned left = ops & FAULT_ALL; left; left &= left - 1)
-        n += f->calls[__builtin_ctz(left)];
-    pthread_mutex_unlock(&f->lock);
-    return n;
-}
-
-void faultfs_hook(struct faultfs *f, unsigned ops, faultfs_hook_fn *fn, void *arg)
-{
-    pthread_mutex_lock(&f->lock);
-    f->hook_ops = ops;
-    f->hook = fn;
-    f->hook_arg = arg;
-    pthread_mutex_unlock(&f->lock);
-}
+struct faults *faultfs_faults(struct faultfs *f) { return &f->faults; }

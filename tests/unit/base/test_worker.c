@@ -118,6 +118,24 @@ PROMISE(a_pool_that_ends_runs_what_waits)
     pool_destroy(NULL);
 }
 
+PROMISE(a_pool_without_threads_moves_when_it_is_stepped)
+{
+    struct pool *p;
+    assert_ok(pool_create("test", 0, 2, &p));
+    for (size_t i = 0; i < 2; i++) {
+        works[i].job = (struct job){.run = run_work, .done = done_anywhere};
+        assert_ok(pool_submit(p, &works[i].job));
+    }
+    assert_int_equal(works[0].ran, 0);
+    assert_true(pool_step(p));
+    assert_int_equal(works[0].ran + works[1].ran, 1);
+    assert_true(pool_step(p));
+    assert_false(pool_step(p));
+    assert_int_equal(works[0].ran + works[1].ran, 2);
+    assert_int_equal(atomic_load(&done_count), 2);
+    pool_destroy(p);
+}
+
 #define FRESH(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -126,6 +144,7 @@ int main(void)
         FRESH(every_job_runs_once_on_a_worker_and_comes_home),
         FRESH(at_its_bound_a_pool_refuses_and_then_takes_again),
         FRESH(a_pool_that_ends_runs_what_waits),
+        FRESH(a_pool_without_threads_moves_when_it_is_stepped),
     };
     return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
 }

@@ -54,7 +54,7 @@ static inline void rig_start(struct rig *r)
 
 static inline enum err rig_try_pool(struct rig *r, uint64_t segment_bytes, unsigned ahead)
 {
-    return segpool_open(&(struct segpool_conf){&r->env, r->dir, segment_bytes, ahead}, &r->pool);
+    return segpool_open(&(struct segpool_conf){&r->env, r->dir, segment_bytes, ahead, false}, &r->pool);
 }
 
 static inline struct stream_conf rig_conf(struct rig *r, uint64_t log_id)

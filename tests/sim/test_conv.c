@@ -1,0 +1,607 @@
+/* The path of a message on a simulated disk, end to end: admitted, appended to the log, committed, applied to its
+ * store; the log trimmed behind what the stores have durably; killed, cut, recovered, replayed, and on. Two stores, a
+ * few conversations; no threads. Beside it runs a model: all records in their order, and what the conversations were
+ * after each.
+ *
+ * After each start: every record that was told to be durable is there, and each that an earlier start found; behind
+ * them at most a prefix of the rest. A conversation's entries are 1 to its head, each once, as they were sent; its
+ * authority is what its records make; each cid leads to its seq. */
+#include "base/enc.h"
+#include "tests/sim/simlog.h"
+#include "tests/unit/storage/conv_model.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CONVS = 5, STORES = 2, LOGS_MAX = 24 };
+
+struct logged {
+    uint64_t log, pos, next;
+    unsigned conv;
+    uint8_t kind;
+    struct str bytes;
+    struct conv_model after;
+};
+
+struct conv {
+    struct conv_model ahead; /* as admitted */
+    struct authority now;    /* as applied */
+    struct arena arena;
+};
+
+struct world {
+    struct simlog log;
+    struct pool *pool; /* NULL: none */
+    struct block_cache *cache;
+    struct lsm *stores[STORES];
+    bool store_failed;
+    size_t memtable_bytes;
+
+    struct conv convs[CONVS];
+    struct logged *v; /* all records */
+    size_t n, cap;
+    size_t committed; /* so many of them were told to be durable, or found by a start */
+    size_t applied;   /* so many are in the stores, in this life */
+    bool is_in_now;   /* the next one is in its conversation's `now` already: its store refused it */
+    uint64_t live;
+    bool is_leaving[LOGS_MAX], is_gone[LOGS_MAX];
+};
+
+static bool percent(struct world *w, unsigned p) { return dice_percent(&w->log, p); }
+static uint64_t below(struct world *w, uint64_t n) { return dice_below(&w->log, n); }
+static struct env *env_of(struct world *w) { return &w->log.env.env; }
+static uint16_t shard_of(unsigned conv) { return (uint16_t)(conv * 7 + 3); }
+static struct lsm *store_of(struct world *w, unsigned conv) { return w->stores[conv % STORES]; }
+
+static bool goes_on(const struct world *w)
+{
+    return !w->log.has_failed && !w->store_failed && !simdisk_is_down(w->log.disk);
+}
+
+/* --- admitting and committing --- */
+
+static void keep(struct world *w, unsigned conv, const struct record *r, struct str bytes, uint64_t pos)
+{
+    if (w->n == w->cap) {
+        w->cap = w->cap ? 2 * w->cap : 256;
+        w->v = mem_realloc(w->v, w->cap * sizeof w->v[0]);
+    }
+    w->v[w->n++] = (struct logged){
+        .log = w->live,
+        .pos = pos,
+        .next = stream_end(w->log.stream),
+        .conv = conv,
+        .kind = (uint8_t)r->kind,
+        .bytes = str_of(mem_dup(bytes), bytes.len),
+        .after = w->convs[conv].ahead,
+    };
+}
+
+static bool append(struct world *w)
+{
+    unsigned conv = (unsigned)below(w, CONVS);
+    struct conv *c = &w->convs[conv];
+    struct conv_model before = c->ahead;
+    struct buf bytes = {0};
+    uint64_t pos;
+
+    if (lsm_is_busy(store_of(w, conv)))
+        return false;
+    struct record r = model_next(&c->ahead);
+    record_encode(&r, &bytes);
+    enum err err = stream_append(w->log.stream, (uint8_t)r.kind, shard_of(conv), 0, buf_get(&bytes), &pos);
+    if (err == ERR_OK) {
+        keep(w, conv, &r, buf_get(&bytes), pos);
+    } else {
+        assert_true(err == ERR_FULL || err == ERR_LIMIT || err == ERR_CLOSED);
+        c->ahead = before; /* refused: nothing was done */
+    }
+    buf_deinit(&bytes);
+    return err == ERR_OK;
+}
+
+static void told(struct simlog *l, uint64_t end)
+{
+    struct world *w = container_of(l, struct world, log);
+    while (w->committed < w->n && w->v[w->committed].next <= end)
+        w->committed++;
+}
+
+/* What is committed goes to the stores, in order, as far as they take it. */
+static bool apply_next(struct world *w)
+{
+    const struct logged *at = &w->v[w->applied];
+    struct conv *c = &w->convs[at->conv];
+    struct arena scratch = {0};
+    struct record r;
+
+    assert_ok(record_decode(at->kind, at->bytes, &scratch, &r));
+    if (!w->is_in_now)
+        authority_apply(&c->now, &r, &c->arena);
+    enum err err = convlog_put(store_of(w, at->conv), shard_of(at->conv), &r, &c->now);
+    arena_deinit(&scratch);
+    w->is_in_now = err != ERR_OK;
+    w->applied += err == ERR_OK;
+    assert_true(err == ERR_OK || err == ERR_LIMIT || !goes_on(w));
+    return err == ERR_OK;
+}
+
+static void apply(struct world *w)
+{
+    size_t before = w->applied;
+
+    while (w->applied < w->committed && goes_on(w) && apply_next(w))
+        ;
+    for (unsigned i = 0; i < STORES && w->applied > before && goes_on(w); i++)
+        if (!w->is_in_now || w->v[w->applied].conv % STORES != i) /* half a record is no batch */
+            lsm_applied(w->stores[i], w->live, w->v[w->applied - 1].next);
+}
+
+/* What every store has durably need not be in the log. */
+static void trim(struct world *w)
+{
+    uint64_t pos = UINT64_MAX;
+
+    for (unsigned i = 0; i < STORES; i++)
+        pos = lsm_durable(w->stores[i], w->live) < pos ? lsm_durable(w->stores[i], w->live) : pos;
+    stream_trim(w->log.stream, pos);
+}
+
+static bool step_stores(struct world *w)
+{
+    bool moved = w->pool && pool_step(w->pool);
+    return (w->pool && mailbox_drain(w->log.home) > 0) || moved;
+}
+
+/* --- one process --- */
+
+static void store_failed(void *arg, enum err err)
+{
+    assert_int_not_equal(err, ERR_OK);
+    ((struct world *)arg)->store_failed = true;
+}
+
+static enum err open_store(struct world *w, unsigned i)
+{
+    char dir[32], *why = NULL;
+    struct lsm_conf c = {
+        .env = env_of(w),
+        .dir = dir,
+        .pool = w->pool,
+        .home = w->pool ? w->log.home : NULL,
+        .cache = w->cache,
+        .memtable_bytes = w->memtable_bytes,
+        .filter_prefix = CONVLOG_FILTER_PREFIX,
+        .on_failure = store_failed,
+        .arg = w,
+    };
+
+    snprintf(dir, sizeof dir, "/data/stores/%u", i);
+    enum err err = lsm_open(&c, &w->stores[i], &why);
+    if (err == ERR_CORRUPT)
+        fail_msg("%s", why);
+    mem_free(why);
+    return err;
+}
+
+static void close_all(struct world *w)
+{
+    while (w->pool && pool_step(w->pool)) /* closing a store waits for what a worker has */
+        ;
+    for (unsigned i = 0; i < STORES; i++) {
+        lsm_close(w->stores[i]);
+        w->stores[i] = NULL;
+    }
+    simlog_close(&w->log);
+}
+
+static void die_and_boot(struct world *w, enum death how)
+{
+    simdisk_die(w->log.disk, how);
+    close_all(w);
+    simdisk_boot(w->log.disk);
+}
+
+/* --- recovery and replay, as a server does them --- */
+
+struct replay {
+    struct world *w;
+    struct convlog_replay *convs;
+};
+
+/* The record must be one that was appended there. */
+static const struct logged *find(const struct world *w, uint64_t log, uint64_t pos)
+{
+    size_t a = 0, b = w->n;
+    while (a < b) {
+        size_t mid = (a + b) / 2;
+        bool is_before = w->v[mid].log < log || (w->v[mid].log == log && w->v[mid].pos < pos);
+        a = is_before ? mid + 1 : a;
+        b = is_before ? b : mid;
+    }
+    return a < w->n && w->v[a].log == log && w->v[a].pos == pos ? &w->v[a] : NULL;
+}
+
+static enum err replay_record(void *arg, const struct log_record *r)
+{
+    struct replay *p = arg;
+    struct world *w = p->w;
+    const struct logged *sent = find(w, r->log_id, r->pos);
+    enum err err = ERR_OK;
+
+    assert_non_null(sent);
+    assert_true(sent->kind == r->kind && str_eq(sent->bytes, r->body) && shard_of(sent->conv) == r->shard);
+    struct lsm *store = store_of(w, sent->conv);
+    if (r->pos < lsm_durable(store, r->log_id))
+        return ERR_OK;
+    for (unsigned tries = 0; tries < 50; tries++) {
+        if (!goes_on(w))
+            return ERR_IO;
+        err = convlog_replay_record(p->convs, store, r->shard, r->kind, r->body);
+        if (err != ERR_LIMIT)
+            break;
+        if (!step_stores(w))
+            w->log.env.now_us += 1000000;
+    }
+    if (err == ERR_OK && percent(w, 10))
+        for (unsigned i = 0; i < STORES; i++)
+            lsm_applied(w->stores[i], r->log_id, r->next);
+    return err;
+}
+
+/* Records of a log behind `end` are lost, if they may be. */
+static void drop_behind(struct world *w, uint64_t log, uint64_t end)
+{
+    size_t kept = 0, committed = w->committed;
+
+    for (size_t i = 0; i < w->n; i++) {
+        bool is_lost = w->v[i].log == log && w->v[i].next > end;
+        if (is_lost) {
+            assert_true(i >= committed);
+            mem_free((char *)(uintptr_t)w->v[i].bytes.p);
+        } else {
+            w->v[kept++] = w->v[i];
+        }
+    }
+    w->n = kept;
+}
+
+static uint64_t log_end(const struct world *w, uint64_t log)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < w->n; i++)
+        end = w->v[i].log == log ? w->v[i].next : end;
+    return end;
+}
+
+static enum err remove_log(struct world *w, uint64_t log)
+{
+    enum err err;
+
+    w->is_leaving[log] = true;
+    TRY(seglog_remove(env_of(w), LOG_DIR, log));
+    w->is_gone[log] = true;
+out:
+    return err;
+}
+
+static enum err recover_log(struct replay *p, uint64_t log)
+{
+    struct world *w = p->w;
+    struct seglog_report report;
+    uint64_t low = UINT64_MAX, high = 0;
+    char *why = NULL;
+    enum err err;
+
+    assert_true(log <= w->live && !w->is_gone[log]);
+    for (unsigned i = 0; i < STORES; i++) {
+        uint64_t pos = lsm_durable(w->stores[i], log);
+        low = pos < low ? pos : low;
+        high = pos > high ? pos : high;
+    }
+    err = seglog_recover(env_of(w), LOG_DIR, log, high, &report, &why);
+    if (err == ERR_CORRUPT)
+        fail_msg("%s", why);
+    mem_free(why);
+    TRY(err);
+    if (!w->is_leaving[log])
+        drop_behind(w, log, report.end);
+    if (report.end == 0)
+        return remove_log(w, log);
+    TRY(seglog_replay(env_of(w), LOG_DIR, log, low, 0, replay_record, p));
+    for (unsigned i = 0; i < STORES && goes_on(w); i++)
+        lsm_applied(w->stores[i], log, report.end);
+out:
+    return err;
+}
+
+static enum err recover_logs(struct world *w)
+{
+    struct replay p = {.w = w};
+    bool found[LOGS_MAX] = {false};
+    uint64_t *ids = NULL;
+    size_t n = 0;
+    enum err err;
+
+    convlog_replay_create(&p.convs);
+    TRY(seglog_list(env_of(w), LOG_DIR, &ids, &n));
+    for (size_t i = 0; i < n; i++) {
+        TRY(recover_log(&p, ids[i]));
+        found[ids[i]] = true;
+    }
+    for (uint64_t log = 1; log <= w->live; log++)
+        if (!found[log] && !w->is_leaving[log])
+            drop_behind(w, log, 0);
+out:
+    convlog_replay_destroy(p.convs);
+    mem_free(ids);
+    return err;
+}
+
+/* --- comparing --- */
+
+static void assert_is_entry(const struct entry *got, const struct logged *sent)
+{
+    struct arena scratch = {0};
+    struct record r;
+
+    assert_ok(record_decode(sent->kind, sent->bytes, &scratch, &r));
+    assert_int_equal(r.kind, RECORD_ENTRY);
+    const struct entry *e = &r.entry;
+    assert_true(got->seq == e->seq && got->ordinal == e->ordinal && got->kind == e->kind && got->from == e->from &&
+                got->ts == e->ts && str_eq(got->cid, e->cid) && str_eq(got->content, e->content));
+    arena_deinit(&scratch);
+}
+
+/* The entries of a conversation that were sent are those that are there. */
+static enum err check_entries(struct world *w, unsigned conv, struct arena *arena)
+{
+    const struct conv_id *id = &w->convs[conv].ahead.conv;
+    struct entry_list list = {0};
+    uint64_t seq = 0, found, fingerprint;
+    enum err err;
+
+    TRY(convlog_read(store_of(w, conv), shard_of(conv), id, 1, w->convs[conv].now.head, SIZE_MAX, SIZE_MAX, false, NULL,
+                     arena, &list));
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->v[i].conv != conv || w->v[i].kind != RECORD_ENTRY)
+            continue;
+        assert_true(seq < list.n);
+        assert_int_equal(list.v[seq].seq, seq + 1);
+        assert_is_entry(&list.v[seq], &w->v[i]);
+        TRY(convlog_find_cid(store_of(w, conv), shard_of(conv), list.v[seq].cid_hash, NULL, &found, &fingerprint));
+        assert_int_equal(found, ++seq);
+    }
+    assert_int_equal(seq, list.n);
+out:
+    return err;
+}
+
+static enum err check_conv(struct world *w, unsigned conv)
+{
+    struct conv *c = &w->convs[conv];
+    struct authority got = {0};
+    struct arena arena = {0};
+    enum err err = convlog_load(store_of(w, conv), shard_of(conv), &c->ahead.conv, NULL, &arena, &got);
+
+    if (!c->now.kind) {
+        assert_true(err != ERR_OK);
+        err = err == ERR_NOT_FOUND ? ERR_OK : err;
+        goto out;
+    }
+    TRY(err);
+    assert_true(model_eq(&got, &c->now));
+    if (c->now.head)
+        TRY(check_entries(w, conv, &arena));
+out:
+    arena_deinit(&arena);
+    assert_true(err == ERR_OK || err == ERR_IO); /* as ordered: nothing is missing or damaged */
+    return err;
+}
+
+/* What the model's conversations are, from the records that are left. */
+static void rebuild(struct world *w)
+{
+    struct arena scratch = {0};
+    struct record r;
+
+    for (unsigned i = 0; i < CONVS; i++) {
+        struct conv *c = &w->convs[i];
+        arena_deinit(&c->arena);
+        c->now = (struct authority){.id = c->ahead.conv};
+        model_init(&c->ahead, w->log.segment_bytes + i, i % 2 ? CONV_GROUP : CONV_PAIR);
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        struct conv *c = &w->convs[w->v[i].conv];
+        assert_ok(record_decode(w->v[i].kind, w->v[i].bytes, &scratch, &r));
+        authority_apply(&c->now, &r, &c->arena);
+        c->ahead = w->v[i].after;
+    }
+    arena_deinit(&scratch);
+    w->committed = w->applied = w->n; /* from now on they are served */
+    w->is_in_now = false;
+}
+
+static enum err start(struct world *w)
+{
+    enum err err;
+
+    w->log.has_failed = w->store_failed = false;
+    TRY(fs_mkdirs(env_of(w)->fs, DATA_DIR));
+    TRY(fs_mkdirs(env_of(w)->fs, LOG_DIR));
+    TRY(fs_mkdirs(env_of(w)->fs, "/data/stores"));
+    for (unsigned i = 0; i < STORES; i++)
+        TRY(open_store(w, i));
+    TRY(recover_logs(w));
+    TRY(goes_on(w) ? ERR_OK : ERR_IO);
+    rebuild(w);
+    for (unsigned i = 0; i < CONVS; i++)
+        TRY(check_conv(w, i));
+out:
+    return err;
+}
+
+/* --- lives and deaths --- */
+
+static enum death some_death(struct world *w) { return percent(w, 50) ? DEATH_KILL : DEATH_CUT; }
+
+enum { TAKES_SPACE = FAULT_WRITE | FAULT_SYNC | FAULT_FILL | FAULT_TRUNCATE | FAULT_RENAME | FAULT_MKDIR };
+
+static void order_trouble(struct world *w, uint64_t calls)
+{
+    uint64_t n = 1 + below(w, calls), dice = below(w, 100);
+    struct faults *f = simdisk_faults(w->log.disk);
+
+    if (dice < 50)
+        simdisk_die_at(w->log.disk, FAULT_ALL, n, some_death(w));
+    else if (dice < 60)
+        faults_fail(f, FAULT_WRITE | FAULT_SYNC | FAULT_SYNC_DIR | FAULT_RENAME, 1 + n / 2, 1, ERR_IO);
+    else if (dice < 65)
+        faults_fail(f, FAULT_ALL, n, 1, ERR_IO);
+    else if (dice < 72)
+        faults_fail(f, TAKES_SPACE, 1 + n / 4, 1 + below(w, 5), ERR_FULL);
+}
+
+static void come_up(struct world *w)
+{
+    for (unsigned tries = 0;; tries++) {
+        if (tries < 4 && percent(w, 50))
+            order_trouble(w, 150);
+        if (tries == 4)
+            simdisk_set_capacity(w->log.disk, UINT64_MAX); /* somebody made space */
+        enum err err = start(w);
+        if (err == ERR_OK && goes_on(w))
+            break;
+        assert_true(tries < 4);
+        die_and_boot(w, some_death(w));
+    }
+    simdisk_die_at(w->log.disk, 0, 0, DEATH_KILL);
+    faults_heal(simdisk_faults(w->log.disk));
+}
+
+/* Old logs go when all stores have them; only then are they forgotten. */
+static void remove_old(struct world *w)
+{
+    for (uint64_t log = 1; log < w->live; log++) {
+        bool has = log_end(w, log) > 0 && !w->is_gone[log];
+        for (unsigned i = 0; i < STORES; i++)
+            has = has && lsm_durable(w->stores[i], log) >= log_end(w, log);
+        if (!has || remove_log(w, log) != ERR_OK)
+            continue;
+        for (unsigned i = 0; i < STORES; i++)
+            lsm_forget_log(w->stores[i], log);
+    }
+}
+
+static void move(struct world *w)
+{
+    uint64_t dice = below(w, 100);
+
+    if (dice < 45) {
+        for (uint64_t n = 1 + below(w, 5); n > 0 && append(w); n--)
+            ;
+    } else if (dice < 58) {
+        stream_flush(w->log.stream);
+    } else if (dice < 72) {
+        stream_step(w->log.stream);
+    } else if (dice < 77) {
+        segpool_step(w->log.pool);
+    } else if (dice < 86) {
+        mailbox_drain(w->log.home);
+        apply(w);
+    } else if (dice < 90) {
+        step_stores(w);
+    } else if (dice < 94) {
+        trim(w);
+    } else if (dice < 97) {
+        (void)!lsm_flush(w->stores[below(w, STORES)]); /* an error that counts comes as a failure */
+    } else if (dice < 98) {
+        w->log.env.now_us += 500000;
+    } else if (dice < 99) {
+        remove_old(w);
+    } else if (w->applied == w->committed) {
+        struct authority got = {0};
+        struct arena arena = {0};
+        unsigned conv = (unsigned)below(w, CONVS);
+        const struct conv *c = &w->convs[conv];
+        if (convlog_load(store_of(w, conv), shard_of(conv), &c->ahead.conv, NULL, &arena, &got) == ERR_OK)
+            assert_true(model_eq(&got, &c->now));
+        arena_deinit(&arena);
+    }
+}
+
+static void live(struct world *w)
+{
+    uint64_t moves = 10 + below(w, 400);
+
+    order_trouble(w, 300);
+    w->log.told = told;
+    if (simlog_open(&w->log, ++w->live, percent(w, 30) ? 4000 : 1 << 20) == ERR_OK)
+        while (moves-- > 0 && goes_on(w))
+            move(w);
+    if (goes_on(w) && percent(w, 30))
+        close_all(w);
+    die_and_boot(w, some_death(w));
+}
+
+static void world_start(struct world *w, uint64_t seed)
+{
+    *w = (struct world){0};
+    simlog_start(&w->log, seed);
+    w->memtable_bytes = 3000 + below(w, 12000);
+    block_cache_create(percent(w, 50) ? 1 << 20 : 0, &w->cache);
+    if (percent(w, 50))
+        assert_ok(pool_create("sim", 0, 1 + below(w, 8), &w->pool));
+    rebuild(w);
+    for (unsigned i = 0; i < CONVS; i++)
+        w->convs[i].now.id = w->convs[i].ahead.conv;
+}
+
+static void world_end(struct world *w)
+{
+    close_all(w);
+    pool_destroy(w->pool);
+    block_cache_destroy(w->cache);
+    for (size_t i = 0; i < w->n; i++)
+        mem_free((char *)(uintptr_t)w->v[i].bytes.p);
+    mem_free(w->v);
+    for (unsigned i = 0; i < CONVS; i++)
+        arena_deinit(&w->convs[i].arena);
+    simlog_end(&w->log);
+}
+
+static uint64_t play(uint64_t seed)
+{
+    struct world w;
+
+    world_start(&w, seed);
+    if (percent(&w, 15))
+        simdisk_set_capacity(w.log.disk, w.log.segment_bytes * (2 + below(&w, 10)) + below(&w, 30000));
+    for (uint64_t lives = 1 + below(&w, 5); lives > 0; lives--) {
+        come_up(&w);
+        live(&w);
+    }
+    come_up(&w);
+    die_and_boot(&w, DEATH_CUT); /* what was served before is still there */
+    simdisk_set_capacity(w.log.disk, UINT64_MAX);
+    assert_ok(start(&w));
+    uint64_t sum = simdisk_sum(w.log.disk) + w.n;
+    world_end(&w);
+    return sum;
+}
+
+static void play_seed(uint64_t seed) { (void)play(seed); }
+
+PROMISE(a_seed_replays_exactly)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++)
+        assert_int_equal(play(seed), play(seed));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        SIM_HOLDS(a_seed_replays_exactly),
+    };
+    return sim_main(argc, argv, play_seed, tests, sizeof tests / sizeof tests[0]);
+}

@@ -184,6 +184,7 @@ static void authenticated(struct request *r)
 
     if (h->wsi && r->code == CODE_OK) {
         h->actor = (struct actor){who->user, who->device};
+        gateway_known(h->g, &h->conn);
         run_op(h);
     } else if (h->wsi) {
         http_refuse(h, r->code, 0, r->why, r->retry_after_ms, NULL);

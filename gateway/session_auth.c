@@ -74,6 +74,7 @@ static void admit(struct session *s, struct request *r)
     const struct ask *ask = r->asker;
     struct buf welcome = {0};
 
+    gateway_known(s->g, &s->conn);
     replace_older(s);
     timer_set(s->g->conf.loop, &s->timer, (uint64_t)s->g->conf.heartbeat_ms);
     print_welcome(s, buf_get(&r->out), &welcome);

@@ -127,7 +127,8 @@ static void answered(struct request *r)
     finish(h, r);
 }
 
-/* Before the body is looked at: one that is refused for what it holds has cost as much as another. */
+/* Before the body is looked at: one that is refused for what it holds has cost as much as another. Sign-ups and logins
+ * that pass are counted once more where they are done, for all reactors together and by name. */
 static int64_t wait_for_kind(struct http *h)
 {
     unsigned what = op_table[h->match.op].rate;
@@ -136,26 +137,12 @@ static int64_t wait_for_kind(struct http *h)
                               : gateway_limit(h->g, what, &h->actor.user, sizeof h->actor.user);
 }
 
-static int64_t wait_for_name(struct http *h, const struct request *r)
-{
-    if (r->op == OP_session_create)
-        return gateway_limit_name(h->g, r->args->session_create.username);
-    if (r->op == OP_account_create)
-        return gateway_limit_name(h->g, r->args->account_create.username);
-    return 0;
-}
-
 static enum code parse(struct http *h, struct request *r)
 {
     int64_t wait = wait_for_kind(h);
-    enum code code = CODE_RATE_LIMITED;
 
-    if (!wait) {
-        code = args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
-        wait = code == CODE_OK ? wait_for_name(h, r) : 0;
-    }
     if (!wait)
-        return code;
+        return args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
     request_fail(r, CODE_RATE_LIMITED, "too many requests of this kind");
     r->retry_after_ms = wait;
     return CODE_RATE_LIMITED;
@@ -168,6 +155,7 @@ static void run_op(struct http *h)
     enum code code = parse(h, r);
 
     r->actor = h->actor;
+    memcpy(r->from, h->peer.b, sizeof r->from);
     count(h->g, METRIC_REQUESTS, 1);
     if (code == CODE_OK) {
         gateway_ask(h->g, r);

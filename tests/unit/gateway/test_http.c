@@ -443,21 +443,6 @@ PROMISE(a_stranger_s_connection_ends_after_a_hundred_requests_and_a_user_s_goes_
     client_close(&c);
 }
 
-PROMISE(logins_are_limited_by_name_and_address)
-{
-    struct client c = client_open(rig);
-    int status = 0, n = 0;
-
-    while (status != 429 && n++ < 100)
-        status = ask(&c, "POST", "/v1/sessions", "",
-                     n % 2 ? "{\"username\":\"ann\",\"password\":\"x\"}" : "{\"username\":\"ANN\",\"password\":\"x\"}");
-    expect_problem(status, 429, "rate_limited");
-    assert_int_equal(n, 11);
-    assert_true(has(&head, "Retry-After: "));
-    assert_int_equal(ask(&c, "POST", "/v1/sessions", "", "{\"username\":\"bob\",\"password\":\"x\"}"), 201);
-    client_close(&c);
-}
-
 PROMISE(what_is_refused_for_its_body_counts_as_a_request)
 {
     struct client c = client_open(rig);
@@ -501,7 +486,6 @@ int main(void)
         ON(a_wrong_upgrade_is_refused_with_the_reason, start),
         ON(a_client_that_hangs_up_does_not_disturb, start),
         ON(a_stranger_s_connection_ends_after_a_hundred_requests_and_a_user_s_goes_on, start_limited),
-        ON(logins_are_limited_by_name_and_address, start_limited),
         ON(what_is_refused_for_its_body_counts_as_a_request, start_limited),
     };
 

@@ -2,8 +2,10 @@
 #include "base/log.h"
 #include "gateway/http.h"
 #include "gateway/listener.h"
+#include "gateway/reply.h"
 #include "gateway/session.h"
 #include "gateway/ws.h"
+#include "proto/openapi.h"
 #include <unistd.h>
 #include <uv.h>
 
@@ -214,6 +216,9 @@ static void init(struct gateway *g, const struct gateway_conf *c)
     g->resync = frame_text(STR("{\"ev\":\"resync\"}"));
     g->ping = control_frame(9, STR("p")); /* libwebsockets keeps an empty Pong to itself */
     g->scratch = mem_alloc(SCRATCH);
+    openapi_print(&g->openapi);
+    if (!reply_pack(buf_get(&g->openapi), &g->openapi_packed))
+        buf_clear(&g->openapi_packed);
     g->flush.fn = flush;
     g->another_turn.run = turn;
     g->sweep.fn = sweep;
@@ -271,6 +276,8 @@ void gateway_destroy(struct gateway *g)
     frame_unref(g->resync);
     frame_unref(g->ping);
     mem_free(g->scratch);
+    buf_deinit(&g->openapi);
+    buf_deinit(&g->openapi_packed);
     mem_free(g);
 }
 

@@ -1,6 +1,5 @@
 #include "gateway/http.h"
 #include "proto/auth.h"
-#include "proto/openapi.h"
 
 static void answer_text(struct http *h, int status, const char *type, struct str body, bool etag)
 {
@@ -34,11 +33,13 @@ static void metrics(struct http *h)
 
 static void openapi(struct http *h)
 {
-    struct buf text = {0};
+    struct reply r = {.status = 200,
+                      .type = "application/json",
+                      .body = buf_get(&h->g->openapi),
+                      .packed = buf_get(&h->g->openapi_packed),
+                      .etag = true};
 
-    openapi_print(&text);
-    answer_text(h, 200, "application/json", buf_get(&text), true);
-    buf_deinit(&text);
+    http_answer(h, &r);
 }
 
 /* Of one who did not ask for the upgrade: ws.c sees those who did. */

@@ -56,7 +56,8 @@ struct gateway {
     struct limiter limiter;
     struct hash_key limit_key;
     struct frame *resync, *ping;
-    uint32_t losses; /* counted up when the bus lost entries: see session_lost */
+    struct buf openapi, openapi_packed; /* the document never changes: it is printed and packed once */
+    uint32_t losses;                    /* counted up when the bus lost entries: see session_lost */
     struct timer sweep;
     char *scratch;
     const uint8_t *read_buffer; /* libwebsockets', once known */

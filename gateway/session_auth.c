@@ -34,6 +34,7 @@ static void print_welcome(const struct session *s, struct str user, struct buf *
     jsonw_key_int(b, "unsent_bytes", UNSENT_MAX);
     jsonw_key_int(b, "events", OUTQ_ENTRIES_MAX);
     jsonw_key_int(b, "event_bytes", OUTQ_BYTES_MAX);
+    jsonw_key_int(b, "devices", DEVICES_MAX);
     gateway_print_rates(s->g, b);
     jsonw_close(b, '}');
     jsonw_close(b, '}');

@@ -13,6 +13,7 @@ const char *err_name(enum err e)
         [ERR_NOT_FOUND] = "not_found",
         [ERR_EXISTS] = "exists",
         [ERR_AGAIN] = "again",
+        [ERR_SCARCE] = "scarce",
         [ERR_LIMIT] = "limit",
         [ERR_CLOSED] = "closed",
         [ERR_LOCKED] = "locked",
@@ -44,6 +45,10 @@ enum err err_from_errno(int e)
         return ERR_NOT_FOUND;
     case EEXIST:
         return ERR_EXISTS;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return ERR_SCARCE;
     default:
         return ERR_IO;
     }

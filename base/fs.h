@@ -1,8 +1,10 @@
 /* fs: every touch of a disk, behind one interface, so that a simulated disk can stand in.
  *
  * Paths are plain C strings. Thread: all calls from any thread; one file's calls must not overlap unless they are
- * reads. Errors: FULL for no space, NOT_FOUND, EXISTS, LOCKED, IO for the rest. Nothing is retried except EINTR and
- * short counts; a failed sync must never be repeated by the caller (the pages are gone). */
+ * reads. Errors: FULL for no space, NOT_FOUND, EXISTS, LOCKED, IO for the rest; and SCARCE
+ * where no descriptor was to be had, only from open, sync_dir and list, which then did nothing: wait and repeat it.
+ * Nothing is retried except EINTR and short counts; a failed sync must never be repeated by the caller (the pages are
+ * gone). */
 #pragma once
 #include "base/err.h"
 #include "base/str.h"

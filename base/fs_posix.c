@@ -17,8 +17,15 @@ struct posix_file {
 
 static int fd_of(struct file *f) { return container_of(f, struct posix_file, file)->fd; }
 
+/* Of a call on what is on the disk already. Memory that it lacked is no reason to repeat it: what it did is unknown. */
+static enum err failed(int e)
+{
+    enum err err = err_from_errno(e);
+    return err == ERR_SCARCE ? ERR_IO : err;
+}
+
 /* The answer to a system call that says -1 and errno. */
-static enum err checked(int r) { return r < 0 ? err_from_errno(errno) : ERR_OK; }
+static enum err checked(int r) { return r < 0 ? failed(errno) : ERR_OK; }
 
 static enum err posix_open(struct fs *s, const char *path, enum fs_mode mode, struct file **out)
 {
@@ -54,7 +61,7 @@ static enum err posix_read(struct file *f, void *p, size_t n, uint64_t at, size_
         if (r < 0 && errno == EINTR)
             continue;
         if (r < 0)
-            return err_from_errno(errno);
+            return failed(errno);
         if (r == 0)
             break;
         done += (size_t)r;
@@ -84,7 +91,7 @@ static enum err posix_writev(struct file *f, struct iovec *v, int n, uint64_t at
         if (r < 0 && errno == EINTR)
             continue;
         if (r <= 0)
-            return r < 0 ? err_from_errno(errno) : ERR_IO;
+            return r < 0 ? failed(errno) : ERR_IO;
         at += (uint64_t)r;
         iov_advance(&v, &n, (size_t)r);
     }
@@ -158,7 +165,7 @@ static enum err posix_mkdir(struct fs *s, const char *path)
         return ERR_OK;
     int why = errno;
     bool is_there = why == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    return is_there ? ERR_OK : err_from_errno(why);
+    return is_there ? ERR_OK : failed(why);
 }
 
 static enum err posix_sync_dir(struct fs *s, const char *path)
@@ -183,7 +190,7 @@ static enum err posix_list(struct fs *s, const char *path, void (*each)(void *ar
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             each(arg, entry->d_name);
     }
-    enum err err = errno ? err_from_errno(errno) : ERR_OK;
+    enum err err = errno ? failed(errno) : ERR_OK;
     closedir(dir);
     return err;
 }

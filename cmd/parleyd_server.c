@@ -3,8 +3,10 @@
  */
 #include "cmd/parleyd_server.h"
 #include "base/log.h"
+#include "cmd/parleyd_descriptors.h"
 #include "cmd/parleyd_replay.h"
 #include "cmd/parleyd_restart.h"
+#include "gateway/admission.h"
 #include "gateway/gateway.h"
 #include "proto/metrics.h"
 #include "services/account_gate.h"
@@ -40,6 +42,8 @@ struct server {
     struct env *env;
     struct data_dir data;
     struct metrics *metrics;
+    struct admission *admission;
+    uint32_t connections; /* that may be open */
     struct bus *bus;
     struct world world;
     struct pool *pool, *hashers;
@@ -160,6 +164,26 @@ static enum err open_data(struct server *s, char **why)
     err = make_space(s);
 out:
     return err;
+}
+
+/* Before anything is opened that stays open: libwebsockets, too, makes its tables by the limit. */
+static enum err share_descriptors(struct server *s, char **why)
+{
+    uint32_t all = descriptors_raise(), wanted;
+    struct buf b = {0};
+
+    if (descriptors_share(all, s->data.n_stores, s->n_cores + 2, &s->connections, &wanted) != ERR_OK) {
+        buf_printf(&b, "%u descriptors are allowed (ulimit -n, LimitNOFILE), at least %u are needed", all, wanted);
+        buf_char(&b, '\0');
+        *why = b.p;
+        return ERR_LIMIT;
+    }
+    admission_create(&(struct admission_conf){.env = s->env,
+                                              .connections = s->connections,
+                                              .spares_loopback = !s->options.rate_limit},
+                     &s->admission);
+    log_info("descriptors", "limit=%u connections=%u files=%u", all, s->connections, all - s->connections);
+    return ERR_OK;
 }
 
 static enum err open_stores(struct server *s, char **why)
@@ -361,6 +385,7 @@ enum err server_open(const struct options *o, struct server **out, char **why)
     TRY(err);
     TRY(open_data(s, why));
     TRY(open_cores(s));
+    TRY(share_descriptors(s, why));
     TRY(open_shared(s, why));
     TRY(open_stores(s, why));
     TRY(open_tables(s, why));
@@ -421,6 +446,7 @@ enum err server_start(struct server *s, char **why)
                                                   .counters = reactor_metrics(core->reactor),
                                                   .heartbeat_ms = s->options.heartbeat_ms,
                                                   .rate_limit = s->options.rate_limit,
+                                                  .admission = s->admission,
                                                   .epoch = s->data.epoch,
                                                   .revocations = &s->world.revocations,
                                                   .ready = &s->ready},
@@ -431,6 +457,7 @@ enum err server_start(struct server *s, char **why)
     TRY(start_thread(&s->lookup_thread, run_lookup, s->lookup, &s->lookup_runs));
     for (unsigned i = 0; i < s->n_cores; i++)
         TRY(start_thread(&s->cores[i].thread, run_core, &s->cores[i], &s->cores[i].runs));
+    metric_put(metrics_set(s->metrics), METRIC_SOCKETS_MAX, s->connections);
     atomic_store(&s->ready, true);
     log_info("ready", "listen=%s:%d reactors=%u stores=%u epoch=%s", s->host, s->port, s->n_cores, s->data.n_stores,
              s->data.epoch);
@@ -538,6 +565,7 @@ void server_close(struct server *s)
     block_cache_destroy(s->cache);
     bus_destroy(s->bus);
     metrics_destroy(s->metrics);
+    admission_destroy(s->admission);
     data_dir_close(&s->data);
     mem_free(s->cores);
     mem_free(s->stores);

@@ -2,8 +2,10 @@
 #include "base/log.h"
 #include "gateway/http.h"
 #include "gateway/listener.h"
+#include "gateway/reply.h"
 #include "gateway/session.h"
 #include "gateway/ws.h"
+#include "proto/openapi.h"
 #include <unistd.h>
 #include <uv.h>
 
@@ -117,17 +119,52 @@ static void sink(void *ctx, const struct delivery *d)
 
 /* ---- connections */
 
+/* libwebsockets closes the socket when it can't have it. */
+static void adopt(struct gateway *g, int fd, const struct guest *guest)
+{
+    struct lws *wsi = lws_adopt_socket_vhost(g->vhost, fd);
+    struct visit *v = mem_new(struct visit);
+
+    *v = (struct visit){.conn = {CONN_VISIT, v}, .guest = *guest, .since_ms = loop_now_ms(g->conf.loop)};
+    count(g, METRIC_SOCKETS, 1);
+    if (wsi)
+        lws_set_opaque_user_data(wsi, v);
+    else
+        gateway_visit_over(g, v);
+}
+
 static void on_accept(void *ctx, int fd)
 {
     struct gateway *g = ctx;
+    struct guest guest;
     struct peer peer;
 
     if (!peer_of(fd, &peer) || gateway_limit(g, LIMIT_CONNECT, peer.b, sizeof peer.b)) {
         close(fd);
-        return;
+    } else if (admission_enter(g->conf.admission, peer.b, peer.loopback, &guest) != ADMISSION_GRANTED) {
+        count(g, METRIC_ACCEPTS_REFUSED, 1);
+        close(fd);
+    } else {
+        count(g, METRIC_ACCEPTS, 1);
+        adopt(g, fd, &guest);
     }
-    count(g, METRIC_ACCEPTS, 1);
-    lws_adopt_socket_vhost(g->vhost, fd); /* closes it when it can't have it */
+}
+
+void gateway_known(struct gateway *g, struct conn *c) { admission_known(g->conf.admission, &c->visit->guest); }
+
+bool gateway_is_strange_for_long(const struct gateway *g, const struct conn *c)
+{
+    const struct visit *v = c->visit;
+    uint64_t age_ms = loop_now_ms(g->conf.loop) - v->since_ms;
+
+    return v->guest.is_stranger && (v->requests >= STRANGER_REQUESTS || age_ms >= STRANGER_MS);
+}
+
+void gateway_visit_over(struct gateway *g, struct visit *v)
+{
+    count(g, METRIC_SOCKETS, -1);
+    admission_leave(g->conf.admission, &v->guest);
+    mem_free(v);
 }
 
 static struct frame *control_frame(unsigned opcode, struct str payload)
@@ -179,6 +216,9 @@ static void init(struct gateway *g, const struct gateway_conf *c)
     g->resync = frame_text(STR("{\"ev\":\"resync\"}"));
     g->ping = control_frame(9, STR("p")); /* libwebsockets keeps an empty Pong to itself */
     g->scratch = mem_alloc(SCRATCH);
+    openapi_print(&g->openapi);
+    if (!reply_pack(buf_get(&g->openapi), &g->openapi_packed))
+        buf_clear(&g->openapi_packed);
     g->flush.fn = flush;
     g->another_turn.run = turn;
     g->sweep.fn = sweep;
@@ -236,6 +276,8 @@ void gateway_destroy(struct gateway *g)
     frame_unref(g->resync);
     frame_unref(g->ping);
     mem_free(g->scratch);
+    buf_deinit(&g->openapi);
+    buf_deinit(&g->openapi_packed);
     mem_free(g);
 }
 

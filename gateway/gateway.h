@@ -14,6 +14,7 @@
 
 struct env;
 struct gateway;
+struct admission;
 
 struct gateway_conf {
     struct loop *loop;
@@ -26,6 +27,7 @@ struct gateway_conf {
     struct metric_set *counters; /* this reactor's */
     int64_t heartbeat_ms;
     bool rate_limit;
+    struct admission *admission;         /* of all gateways of the process */
     const char *epoch;                   /* of this server's history */
     const _Atomic uint64_t *revocations; /* see proto/auth.h */
     const _Atomic bool *ready;           /* until then ops are `unavailable` and /readyz says 503 */

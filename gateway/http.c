@@ -117,12 +117,14 @@ static void whole(struct http *h)
     http_run(h);
 }
 
-int http_start(struct gateway *g, struct lws *wsi, struct str path)
+int http_start(struct gateway *g, struct lws *wsi, struct visit *v, struct str path)
 {
     struct http *h = mem_new(struct http);
     int64_t length;
 
-    h->conn.kind = CONN_HTTP;
+    h->conn = (struct conn){CONN_HTTP, v};
+    if (v->requests < STRANGER_REQUESTS)
+        v->requests++;
     h->refs = 1;
     h->wsi = wsi;
     h->g = g;
@@ -170,7 +172,7 @@ void http_answer(struct http *h, struct reply *r)
     if (!h->wsi || h->state >= HTTP_ANSWERED)
         return;
     r->is_head = h->is_head;
-    r->close = h->close = h->close || h->g->draining;
+    r->close = h->close = h->close || h->g->draining || gateway_is_strange_for_long(h->g, &h->conn);
     r->gzip = h->gzip;
     r->if_none_match = h->if_none_match;
     reply_print(r, &h->out);
@@ -216,8 +218,8 @@ static int next_request(struct http *h)
 {
     struct lws *wsi = h->wsi;
 
+    lws_set_opaque_user_data(wsi, h->conn.visit);
     http_gone(h);
-    lws_set_opaque_user_data(wsi, NULL);
     return lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 

@@ -33,7 +33,7 @@ struct http {
 };
 
 /* http.c: the connection. They return what libwebsockets' callback returns: not 0 closes. */
-int http_start(struct gateway *g, struct lws *wsi, struct str path);
+int http_start(struct gateway *g, struct lws *wsi, struct visit *v, struct str path);
 int http_body(struct http *h, struct str piece);
 int http_body_done(struct http *h);
 int http_writable(struct http *h);

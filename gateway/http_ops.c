@@ -1,6 +1,5 @@
 #include "gateway/http.h"
 #include "proto/auth.h"
-#include "proto/openapi.h"
 
 static void answer_text(struct http *h, int status, const char *type, struct str body, bool etag)
 {
@@ -34,11 +33,13 @@ static void metrics(struct http *h)
 
 static void openapi(struct http *h)
 {
-    struct buf text = {0};
+    struct reply r = {.status = 200,
+                      .type = "application/json",
+                      .body = buf_get(&h->g->openapi),
+                      .packed = buf_get(&h->g->openapi_packed),
+                      .etag = true};
 
-    openapi_print(&text);
-    answer_text(h, 200, "application/json", buf_get(&text), true);
-    buf_deinit(&text);
+    http_answer(h, &r);
 }
 
 /* Of one who did not ask for the upgrade: ws.c sees those who did. */
@@ -127,7 +128,8 @@ static void answered(struct request *r)
     finish(h, r);
 }
 
-/* Before the body is looked at: one that is refused for what it holds has cost as much as another. */
+/* Before the body is looked at: one that is refused for what it holds has cost as much as another. Sign-ups and logins
+ * that pass are counted once more where they are done, for all reactors together and by name. */
 static int64_t wait_for_kind(struct http *h)
 {
     unsigned what = op_table[h->match.op].rate;
@@ -136,26 +138,12 @@ static int64_t wait_for_kind(struct http *h)
                               : gateway_limit(h->g, what, &h->actor.user, sizeof h->actor.user);
 }
 
-static int64_t wait_for_name(struct http *h, const struct request *r)
-{
-    if (r->op == OP_session_create)
-        return gateway_limit_name(h->g, r->args->session_create.username);
-    if (r->op == OP_account_create)
-        return gateway_limit_name(h->g, r->args->account_create.username);
-    return 0;
-}
-
 static enum code parse(struct http *h, struct request *r)
 {
     int64_t wait = wait_for_kind(h);
-    enum code code = CODE_RATE_LIMITED;
 
-    if (!wait) {
-        code = args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
-        wait = code == CODE_OK ? wait_for_name(h, r) : 0;
-    }
     if (!wait)
-        return code;
+        return args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
     request_fail(r, CODE_RATE_LIMITED, "too many requests of this kind");
     r->retry_after_ms = wait;
     return CODE_RATE_LIMITED;
@@ -168,6 +156,7 @@ static void run_op(struct http *h)
     enum code code = parse(h, r);
 
     r->actor = h->actor;
+    memcpy(r->from, h->peer.b, sizeof r->from);
     count(h->g, METRIC_REQUESTS, 1);
     if (code == CODE_OK) {
         gateway_ask(h->g, r);
@@ -184,6 +173,7 @@ static void authenticated(struct request *r)
 
     if (h->wsi && r->code == CODE_OK) {
         h->actor = (struct actor){who->user, who->device};
+        gateway_known(h->g, &h->conn);
         run_op(h);
     } else if (h->wsi) {
         http_refuse(h, r->code, 0, r->why, r->retry_after_ms, NULL);

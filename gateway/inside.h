@@ -3,6 +3,7 @@
  * libwebsockets keeps one pointer of ours for each connection; `kind` tells what it points to. */
 #pragma once
 #include "base/env.h"
+#include "gateway/admission.h"
 #include "gateway/gateway.h"
 #include "gateway/limit.h"
 #include "gateway/registry.h"
@@ -13,9 +14,19 @@ struct lws_context;
 struct lws_vhost;
 struct listener;
 
-enum conn_kind { CONN_SESSION, CONN_HTTP };
+enum conn_kind { CONN_VISIT, CONN_SESSION, CONN_HTTP };
 struct conn {
     enum conn_kind kind;
+    struct visit *visit; /* what it is a part of */
+};
+
+/* A connection from its accept to its end, whatever is spoken on it: libwebsockets' pointer is to it where it is to no
+ * session and no request. */
+struct visit {
+    struct conn conn;
+    struct guest guest;
+    uint16_t requests;
+    uint64_t since_ms;
 };
 
 enum {
@@ -26,6 +37,8 @@ enum {
     AUTH_DEADLINE_MS = 10 * 1000,
     HTTP_DEADLINE_MS = 10 * 1000, /* for a body to arrive whole */
     LINGER_MS = 2000,             /* for the peer to read what was said last */
+    STRANGER_REQUESTS = 100,      /* of a connection that never showed a good token; then it is closed */
+    STRANGER_MS = 60 * 1000,      /* the same */
 };
 
 struct gateway {
@@ -43,7 +56,8 @@ struct gateway {
     struct limiter limiter;
     struct hash_key limit_key;
     struct frame *resync, *ping;
-    uint32_t losses; /* counted up when the bus lost entries: see session_lost */
+    struct buf openapi, openapi_packed; /* the document never changes: it is printed and packed once */
+    uint32_t losses;                    /* counted up when the bus lost entries: see session_lost */
     struct timer sweep;
     char *scratch;
     const uint8_t *read_buffer; /* libwebsockets', once known */
@@ -66,11 +80,13 @@ struct peer {
 bool peer_of(int fd, struct peer *out);
 
 /* Rate limits, none when they are off: 0 or the milliseconds to wait. */
-enum limit_what { LIMIT_CONNECT = RATE_COUNT, LIMIT_NAME, LIMIT_COUNT };
+enum limit_what { LIMIT_CONNECT = RATE_COUNT, LIMIT_COUNT };
 int64_t gateway_limit(struct gateway *g, unsigned what, const void *who, size_t len);
-int64_t gateway_limit_name(struct gateway *g, struct str username);
 void gateway_print_rates(const struct gateway *g, struct buf *b); /* the member "rates" of the limits, if any */
 /* Hands a request that nobody here answers to the services. */
 void gateway_ask(struct gateway *g, struct request *r);
+void gateway_known(struct gateway *g, struct conn *c); /* a good token came on this connection */
+bool gateway_is_strange_for_long(const struct gateway *g, const struct conn *c);
+void gateway_visit_over(struct gateway *g, struct visit *v); /* its descriptor is free; v is */
 /* Called by whoever ended: a drain may be over. */
 void gateway_one_gone(struct gateway *g);

@@ -1,4 +1,4 @@
-/* What the limits are, and whom they count. */
+/* What the limits are, and whom they count. What else sign-up and login are held to: services/account_gate.c. */
 #include "base/hash.h"
 #include "gateway/inside.h"
 #include "proto/jsonw.h"
@@ -10,7 +10,6 @@ static const struct limit_rate rates[LIMIT_COUNT] = {
     [RATE_READ] = {3000, 600}, /* these by user */
     [RATE_WRITE] = {600, 120},     [RATE_SEND] = {1800, 300},
     [RATE_RECEIPT] = {6000, 1200}, [LIMIT_CONNECT] = {6000, 2000}, /* by address */
-    [LIMIT_NAME] = {10, 10},                                       /* login to one username */
 };
 
 bool peer_of(int fd, struct peer *out)
@@ -47,16 +46,6 @@ int64_t gateway_limit(struct gateway *g, unsigned what, const void *who, size_t 
     if (wait)
         count(g, METRIC_RATE_LIMITED, 1);
     return wait;
-}
-
-int64_t gateway_limit_name(struct gateway *g, struct str username)
-{
-    char folded[64];
-    size_t n = username.len < sizeof folded ? username.len : sizeof folded;
-
-    for (size_t i = 0; i < n; i++)
-        folded[i] = (char)(username.p[i] >= 'A' && username.p[i] <= 'Z' ? username.p[i] | 32 : username.p[i]);
-    return gateway_limit(g, LIMIT_NAME, folded, n);
 }
 
 void gateway_print_rates(const struct gateway *g, struct buf *b)

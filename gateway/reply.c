@@ -76,7 +76,7 @@ bool reply_takes_gzip(struct str accept)
     return false;
 }
 
-static bool compress_body(struct str body, struct buf *out)
+bool reply_pack(struct str body, struct buf *out)
 {
     z_stream z = {0};
     int end;
@@ -146,9 +146,9 @@ void reply_print(const struct reply *r, struct buf *out)
     char tag[TAG_MAX] = "";
     int status = tagged && client_has(r, sum) ? 304 : r->status;
 
-    gzip = status != 304 && r->gzip && varies && compress_body(body, &packed);
+    gzip = status != 304 && r->gzip && varies && (r->packed.len || reply_pack(body, &packed));
     if (gzip)
-        body = buf_get(&packed);
+        body = r->packed.len ? r->packed : buf_get(&packed);
     if (tagged)
         print_tag(tag, sum, gzip);
     print_head(r, status, body, varies, gzip, tag, out);

@@ -34,6 +34,7 @@ static void print_welcome(const struct session *s, struct str user, struct buf *
     jsonw_key_int(b, "unsent_bytes", UNSENT_MAX);
     jsonw_key_int(b, "events", OUTQ_ENTRIES_MAX);
     jsonw_key_int(b, "event_bytes", OUTQ_BYTES_MAX);
+    jsonw_key_int(b, "devices", DEVICES_MAX);
     gateway_print_rates(s->g, b);
     jsonw_close(b, '}');
     jsonw_close(b, '}');
@@ -74,6 +75,7 @@ static void admit(struct session *s, struct request *r)
     const struct ask *ask = r->asker;
     struct buf welcome = {0};
 
+    gateway_known(s->g, &s->conn);
     replace_older(s);
     timer_set(s->g->conf.loop, &s->timer, (uint64_t)s->g->conf.heartbeat_ms);
     print_welcome(s, buf_get(&r->out), &welcome);

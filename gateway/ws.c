@@ -30,6 +30,13 @@ static struct http *http_of(struct lws *wsi)
     return c && c->kind == CONN_HTTP ? container_of(c, struct http, conn) : NULL;
 }
 
+static struct visit *visit_of(struct lws *wsi)
+{
+    struct conn *c = lws_get_opaque_user_data(wsi);
+
+    return c ? c->visit : NULL;
+}
+
 /* Answers in place of the upgrade; the result makes libwebsockets hang up. */
 static int refuse_with(struct lws *wsi, struct reply *r, enum code code, const char *detail)
 {
@@ -96,7 +103,10 @@ static int accept_upgrade(struct lws *wsi)
 {
     bool held = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_AUTHORIZATION) > 0;
 
-    lws_set_opaque_user_data(wsi, session_new(gateway_of(wsi), wsi, held));
+    struct session *s = session_new(gateway_of(wsi), wsi, held);
+
+    s->conn.visit = visit_of(wsi);
+    lws_set_opaque_user_data(wsi, s);
     return 0;
 }
 
@@ -185,7 +195,7 @@ static int on_session(struct lws *wsi, struct session *s, enum lws_callback_reas
     case LWS_CALLBACK_CLOSED:
     case LWS_CALLBACK_CLOSED_HTTP:
     case LWS_CALLBACK_WSI_DESTROY:
-        lws_set_opaque_user_data(wsi, NULL);
+        lws_set_opaque_user_data(wsi, s->conn.visit);
         session_gone(s);
         return 0;
     default:
@@ -204,9 +214,23 @@ static int on_http(struct lws *wsi, struct http *h, enum lws_callback_reasons re
         return http_writable(h);
     case LWS_CALLBACK_CLOSED_HTTP:
     case LWS_CALLBACK_WSI_DESTROY:
-        lws_set_opaque_user_data(wsi, NULL);
+        lws_set_opaque_user_data(wsi, h->conn.visit);
         http_gone(h);
         return 0;
+    default:
+        return 0;
+    }
+}
+
+static int on_visit(struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len)
+{
+    switch (reason) {
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+        return confirm_upgrade(wsi, in);
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+        return accept_upgrade(wsi);
+    case LWS_CALLBACK_HTTP:
+        return http_start(gateway_of(wsi), wsi, visit_of(wsi), str_of(in, len));
     default:
         return 0;
     }
@@ -216,20 +240,21 @@ int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
 {
     struct session *s = session_of(wsi);
     struct http *h = http_of(wsi);
+    struct visit *v = visit_of(wsi);
+    int rc;
 
     (void)user;
+    if (!v)
+        return 0; /* a connection that is just being taken over, or one of libwebsockets' own */
     if (s)
-        return on_session(wsi, s, reason, in, len);
-    if (h)
-        return on_http(wsi, h, reason, in, len);
-    switch (reason) {
-    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-        return confirm_upgrade(wsi, in);
-    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-        return accept_upgrade(wsi);
-    case LWS_CALLBACK_HTTP:
-        return http_start(gateway_of(wsi), wsi, str_of(in, len));
-    default:
-        return 0;
+        rc = on_session(wsi, s, reason, in, len);
+    else if (h)
+        rc = on_http(wsi, h, reason, in, len);
+    else
+        rc = on_visit(wsi, reason, in, len);
+    if (reason == LWS_CALLBACK_WSI_DESTROY) {
+        lws_set_opaque_user_data(wsi, NULL);
+        gateway_visit_over(gateway_of(wsi), v);
     }
+    return rc;
 }

@@ -8,6 +8,8 @@
 #pragma once
 #include "proto/id.h"
 
+enum { DEVICES_MAX = 32 }; /* of a user: tokens that live */
+
 struct auth_result {
     user_id user;
     device_id device;

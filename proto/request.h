@@ -20,6 +20,7 @@ struct request {
     enum op op;
     int inner; /* 0, or a service's own sub-request (services/inner.h); then `op` is unused */
     struct actor actor;
+    uint8_t from[8];  /* of sign-up and login: an IPv4 address, or an IPv6 one's first half; zeroes: none */
     union args *args; /* in the arena */
     struct arena arena;
     enum code code;                 /* the answer */

@@ -97,7 +97,7 @@ static enum err explain(struct consumer *c, enum err err)
 {
     if (c->pos < stream_trimmed(c->conf.stream))
         err = ERR_NOT_FOUND;
-    else
+    else if (err != ERR_SCARCE) /* no segment could be opened now: repeat it */
         log_error("log_unreadable", "file=%s offset=%" PRIu64 " err=%s", c->at.path ? c->at.path : "", c->at.off,
                   err_name(err));
     segread_close(&c->at);

@@ -31,8 +31,8 @@ struct segpool {
     uint64_t *ready; /* ids */
     size_t n_ready, cap_ready;
     uint64_t next_id;
-    bool ending, is_full, is_stuck;
-    bool is_stepped; /* there is no thread */
+    bool ending, is_full, is_scarce, is_stuck; /* full: the last filling failed; scarce: but not for space */
+    bool is_stepped;                           /* there is no thread */
 };
 
 static void add_ready(struct segpool *p, uint64_t id)
@@ -61,6 +61,14 @@ out:
     return err;
 }
 
+static void say_not_filled(const struct segpool *p, enum err err)
+{
+    if (err == ERR_FULL)
+        log_error("log_disk_full", "dir=%s", p->ready_dir);
+    else
+        log_error("log_not_filled", "dir=%s err=%s reason=\"%s\"", p->ready_dir, err_name(err), err_text(err));
+}
+
 static void fill_new(struct segpool *p)
 {
     uint64_t id = p->next_id++;
@@ -75,9 +83,34 @@ static void fill_new(struct segpool *p)
     if (err == ERR_OK)
         add_ready(p, id);
     else if (!p->is_full) /* once, not at each retry */
-        log_error("log_disk_full", "dir=%s err=%s", p->ready_dir, err_name(err));
+        say_not_filled(p, err);
     p->is_full = err != ERR_OK;
+    p->is_scarce = err == ERR_SCARCE;
     pthread_cond_broadcast(&p->progress);
+}
+
+static void wait_to_retry(struct segpool *p)
+{
+    uint64_t at_us = env_mono_us(p->env) + RETRY_MS * 1000;
+    struct timespec at = {(time_t)(at_us / 1000000), (long)(at_us % 1000000) * 1000};
+
+    (void)pthread_cond_timedwait(&p->work, &p->lock, &at); /* too early does no harm */
+}
+
+/* Without a descriptor nothing was done: it is repeated, until the pool ends. */
+static enum err sync_dir(struct segpool *p, const char *dir)
+{
+    bool is_ending = false;
+    enum err err;
+
+    while ((err = fs_sync_dir(p->env->fs, dir)) == ERR_SCARCE && !is_ending) {
+        pthread_mutex_lock(&p->lock);
+        if (!p->ending)
+            wait_to_retry(p);
+        is_ending = p->ending;
+        pthread_mutex_unlock(&p->lock);
+    }
+    return err;
 }
 
 /* Out of the log's folder: by renaming, or, where there is no room even for a name, by removing. */
@@ -89,8 +122,8 @@ static enum err take_out(struct segpool *p, const struct given_back *g, const ch
     *is_kept = err == ERR_OK;
     if (!*is_kept)
         TRY(fs_remove(p->env->fs, path));
-    TRY(fs_sync_dir(p->env->fs, p->ready_dir));
-    TRY(fs_sync_dir(p->env->fs, dir));
+    TRY(sync_dir(p, p->ready_dir));
+    TRY(sync_dir(p, dir));
 out:
     if (err != ERR_OK)
         log_error("log_trim_stuck", "file=%s err=%s", path, err_name(err));
@@ -131,14 +164,6 @@ static void take_in(struct segpool *p, struct given_back *g)
     p->is_stuck |= err != ERR_OK;
     p->is_full = false; /* there is space again: try at once */
     pthread_cond_broadcast(&p->progress);
-}
-
-static void wait_to_retry(struct segpool *p)
-{
-    uint64_t at_us = env_mono_us(p->env) + RETRY_MS * 1000;
-    struct timespec at = {(time_t)(at_us / 1000000), (long)(at_us % 1000000) * 1000};
-
-    (void)pthread_cond_timedwait(&p->work, &p->lock, &at); /* too early does no harm */
 }
 
 /* Under the lock; NULL: nothing was, or the pool is stuck. */
@@ -329,7 +354,7 @@ enum err segpool_take(struct segpool *p, uint64_t *id)
         *id = p->ready[--p->n_ready];
         pthread_cond_signal(&p->work);
     } else {
-        err = p->is_full ? ERR_FULL : ERR_AGAIN;
+        err = p->is_full && !p->is_scarce ? ERR_FULL : ERR_AGAIN;
     }
     pthread_mutex_unlock(&p->lock);
     return err;

@@ -13,9 +13,10 @@
  * just committed will soon ask again. So it waits until as many are there as both together, or for linger_us. A single
  * asker waits for its commit before it asks again, nothing comes during the sync, and it never waits. */
 #include "queue/stream_in.h"
+#include "base/log.h"
 #include <assert.h>
 
-enum { RUN_MAX = 64, PAGE = 4096, ENOUGH_RECORDS = 256, ENOUGH_BYTES = 256 << 10 };
+enum { RUN_MAX = 64, PAGE = 4096, ENOUGH_RECORDS = 256, ENOUGH_BYTES = 256 << 10, SCARCE_PAUSE_US = 50000 };
 
 static const char zeros[PAGE];
 
@@ -59,6 +60,44 @@ static struct chunk *take_all(struct stream *s, bool wait)
     return all;
 }
 
+/* Out of descriptors, nothing was done yet and nothing is lost by waiting: what is queued stays queued, and beyond its
+ * bound it is refused. Only who ends doesn't wait. */
+static bool may_repeat(struct stream *s, enum err err, bool *is_said)
+{
+    if (err != ERR_SCARCE)
+        return false;
+    if (!*is_said)
+        log_warn("log_waits", "dir=%s err=%s", s->log_dir, err_name(err));
+    *is_said = true;
+    pthread_mutex_lock(&s->lock);
+    sleep_until(s, SIZE_MAX, SCARCE_PAUSE_US);
+    bool is_ending = s->ending;
+    pthread_mutex_unlock(&s->lock);
+    return !is_ending;
+}
+
+static enum err open_ready(struct stream *s, const char *path, struct file **out)
+{
+    bool is_said = false;
+    enum err err;
+
+    do
+        err = fs_open(s->conf.env->fs, path, FS_WRITE, out);
+    while (may_repeat(s, err, &is_said));
+    return err;
+}
+
+static enum err sync_dir(struct stream *s, const char *dir)
+{
+    bool is_said = false;
+    enum err err;
+
+    do
+        err = fs_sync_dir(s->conf.env->fs, dir);
+    while (may_repeat(s, err, &is_said));
+    return err;
+}
+
 static enum err write_header(struct stream *s, struct live *l, const char *ready)
 {
     uint8_t head[SEGMENT_HEADER];
@@ -66,7 +105,7 @@ static enum err write_header(struct stream *s, struct live *l, const char *ready
 
     env_random(s->conf.env, &l->generation, sizeof l->generation);
     segment_header_write(head, &(struct segment_header){s->conf.log_id, l->generation, l->number, l->start});
-    TRY(fs_open(s->conf.env->fs, ready, FS_WRITE, &l->file));
+    TRY(open_ready(s, ready, &l->file));
     TRY(file_write(l->file, head, sizeof head, 0));
     TRY(file_sync(l->file));
 out:
@@ -79,8 +118,8 @@ static enum err move_in(struct stream *s, struct live *l, const char *ready)
     enum err err;
 
     TRY(fs_rename(s->conf.env->fs, ready, path));
-    TRY(fs_sync_dir(s->conf.env->fs, s->log_dir));
-    TRY(fs_sync_dir(s->conf.env->fs, ready_dir));
+    TRY(sync_dir(s, s->log_dir));
+    TRY(sync_dir(s, ready_dir));
 out:
     mem_free(path);
     mem_free(ready_dir);

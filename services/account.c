@@ -59,6 +59,7 @@ void account_token_new(struct env *env, const struct data_keys *k, char out[TOKE
 /* What is under way, in the memory of its request. */
 struct entering {
     struct account_hashing hashing;
+    struct account_attempt attempt;
     struct reactor *reactor;
     struct request *request;
     char folded[USERNAME_MAX];
@@ -77,6 +78,8 @@ static struct entering *enter(struct reactor *r, struct request *q, struct str p
     e->hashing.password = password;
     e->hashing.done = done;
     e->hashing.home = loop_mailbox(reactor_loop(r));
+    memcpy(e->hashing.from, q->from, sizeof q->from);
+    memcpy(e->attempt.from, q->from, sizeof q->from);
     return e;
 }
 
@@ -85,21 +88,31 @@ static bool attempt(struct entering *e, struct str name)
 {
     int64_t wait_ms = 0;
 
-    if (account_gate_attempt(reactor_world(e->reactor)->gate, name, &wait_ms) == ERR_OK)
+    e->attempt.username = name;
+    if (account_gate_attempt(reactor_world(e->reactor)->gate, &e->attempt, &wait_ms) == ERR_OK)
         return true;
     metric_add(reactor_metrics(e->reactor), METRIC_RATE_LIMITED, 1);
     e->request->retry_after_ms = wait_ms;
-    reactor_fail(e->reactor, e->request, CODE_RATE_LIMITED, "too many attempts for this username");
+    reactor_fail(e->reactor, e->request, CODE_RATE_LIMITED, "too many attempts from this address or for this username");
     return false;
 }
 
+static void forgive(struct entering *e) { account_gate_forgive(reactor_world(e->reactor)->gate, &e->attempt); }
+
 static void hash(struct entering *e)
 {
-    metric_add(reactor_metrics(e->reactor), METRIC_HASHES, 1);
-    if (account_gate_run(reactor_world(e->reactor)->gate, &e->hashing) == ERR_OK)
+    enum err err = account_gate_run(reactor_world(e->reactor)->gate, &e->hashing);
+
+    if (err == ERR_OK) {
+        metric_add(reactor_metrics(e->reactor), METRIC_HASHES, 1);
         return;
+    }
+    forgive(e);
     e->request->retry_after_ms = 1000;
-    reactor_fail(e->reactor, e->request, CODE_UNAVAILABLE, "too many sign-ups and logins are waiting; try again");
+    if (err == ERR_AGAIN)
+        reactor_fail(e->reactor, e->request, CODE_RATE_LIMITED, "sign-ups and logins from this address are waiting");
+    else
+        reactor_fail(e->reactor, e->request, CODE_UNAVAILABLE, "too many sign-ups and logins are waiting; try again");
 }
 
 /* What another service said goes on to the client as it is; how it failed is its own business. */
@@ -181,6 +194,7 @@ void op_account_create(void *service, struct request *q)
     const struct args_account_create *a = &q->args->account_create;
     struct entering *e = enter(r, q, a->password, password_hashed);
 
+    e->attempt.is_signup = true;
     if (!account_fold(a->username, e->folded, &e->username)) {
         reactor_fail(r, q, CODE_BAD_REQUEST, "username: 3 to 32 of a-z 0-9 . _ - are wanted");
     } else if (a->password.len < PASSWORD_MIN || a->password.len > PASSWORD_MAX) {
@@ -212,6 +226,7 @@ static void password_checked(struct account_hashing *h)
         reactor_fail(e->reactor, q, CODE_UNAUTHENTICATED, "no such username and password");
         return;
     }
+    forgive(e);
     if (q->args->session_create.has_device && !q->args->session_create.device) {
         reactor_fail(e->reactor, q, CODE_NOT_FOUND, "no such device"); /* an id that we never gave */
         return;
@@ -230,6 +245,8 @@ static void login_known(struct reactor *r, struct request *q, struct request *su
     const struct inner_login *l = sub->result;
     struct entering *e = q->server;
 
+    if (sub->code != CODE_OK)
+        forgive(e);
     if (is_refused(r, q, sub))
         return;
     e->user = l->user;

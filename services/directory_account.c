@@ -2,6 +2,7 @@
 #include "services/account.h"
 #include "services/directory_state.h"
 #include "services/inner.h"
+#include "proto/auth.h"
 #include "schema/devices.h"
 #include "schema/users.h"
 
@@ -85,13 +86,22 @@ out:
         directory_refuse(d, r, err);
 }
 
-/* A login with a named device kills the token that it had. */
+static enum err count_devices(struct directory *d, user_id user, size_t *n)
+{
+    struct device_row rows[DEVICES_MAX];
+
+    return devices_list(d->db, user, 0, rows, DEVICES_MAX, n);
+}
+
+/* A login with a named device kills the token that it had. At the bound nobody is logged out unasked: logins alone must
+ * not end a user's sessions. */
 void directory_device_add(struct directory *d, struct request *r)
 {
     struct inner_device *a = r->result;
     struct directory_write *w;
     struct record v;
     bool exists = true, again = a->device != 0;
+    size_t n = 0;
     enum err err;
 
     if (directory_defer(d, r, a->user))
@@ -100,8 +110,15 @@ void directory_device_add(struct directory *d, struct request *r)
     if (again)
         TRY(devices_exists(d->db, a->user, a->device, &exists));
     TRY(exists ? ERR_OK : ERR_NOT_FOUND);
-    if (!again)
+    if (!again) {
+        TRY(count_devices(d, a->user, &n));
+        if (n == DEVICES_MAX) {
+            directory_fail(d, r, CODE_CONFLICT,
+                           "a user has at most 32 devices: end one with device.revoke, or log in as one of them");
+            return;
+        }
         a->device = new_device(d);
+    }
     a->token = device_record(d, a->user, a->device, &r->arena, &v);
     *w = (struct directory_write){
         .request = r, .user = a->user, .device = a->device, .close_code = again ? 4409 : 0, .applied = answer};

@@ -255,7 +255,7 @@ void directory_work(struct directory *d)
     return;
 out:
     tables_abandon(d->tables);
-    if (err == ERR_FULL || err == ERR_AGAIN)
+    if (err == ERR_FULL || err == ERR_AGAIN || err == ERR_SCARCE)
         stall(d, err);
     else
         directory_failed(d, err);

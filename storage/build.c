@@ -135,7 +135,7 @@ static enum err finish(struct build *b)
     TRY(sst_writer_finish(&b->writer));
     TRY(fs_sync_dir(b->conf.fs, b->conf.dir));
     err = sst_open(b->conf.fs, b->conf.dir, b->conf.table, sst_writer_bytes(&b->writer), &b->result, &why);
-    if (err != ERR_OK)
+    if (err != ERR_OK && err != ERR_SCARCE)
         log_error("table_bad_after_write", STR_FMT, STR_ARG(buf_get(&why)));
     TRY(err);
 out:

@@ -270,7 +270,7 @@ bool lsm_is_busy(struct lsm *l)
            (l->n_frozen == FROZEN_MAX - 1 && memtable_bytes(l->active) >= l->conf.memtable_bytes / 2);
 }
 
-bool lsm_is_full(const struct lsm *l) { return l->is_full; }
+bool lsm_is_full(const struct lsm *l) { return l->is_full && !l->is_scarce; }
 
 static void freeze(struct lsm *l)
 {

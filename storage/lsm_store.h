@@ -50,6 +50,7 @@ struct lsm {
     size_t n_dead;
     bool is_poking;
     bool is_full;                      /* no space for a flush: said once, tried every second */
+    bool is_scarce;                    /* the same, and not for space but for a descriptor */
     bool is_merge_off;                 /* a merge met a table that it cannot read */
     uint64_t retry_at_us, merge_at_us; /* 0: now */
     enum err failed;                   /* for good */

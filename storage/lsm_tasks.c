@@ -10,10 +10,10 @@
  * names a position whose entries are in memory only. `tables` is changed in one place, and that is the owner's thread:
  * a reader needs no lock, and what it still waits for it keeps by a reference.
  *
- * What failures do. No space (or no memory): the half-made file goes, everything is tried again after a second, said
- * once; the store is busy until a flush succeeds. A merge that cannot read its inputs: said, merging stops, the rest
- * goes on, since a restart would not mend it. Any other failure of a write, a sync or a rename: the outcome is unknown,
- * nothing is tried again, on_failure is called once. */
+ * What failures do. No space (or no memory, or no descriptor): the half-made file goes, everything is tried again after
+ * a second, said once; the store is busy until a flush succeeds. A merge that cannot read its inputs: said, merging
+ * stops, the rest goes on, since a restart would not mend it. Any other failure of a write, a sync or a rename: the
+ * outcome is unknown, nothing is tried again, on_failure is called once. */
 #include "base/log.h"
 #include "storage/compact.h"
 #include "storage/lsm_store.h"
@@ -38,7 +38,7 @@ static void fail(struct lsm *l, enum err err, const char *what)
         l->conf.on_failure(l->conf.arg, err);
 }
 
-static bool may_pass(enum err err) { return err == ERR_FULL || err == ERR_NOMEM; }
+static bool may_pass(enum err err) { return err == ERR_FULL || err == ERR_NOMEM || err == ERR_SCARCE; }
 
 static void wait_for_space(struct lsm *l, enum err err)
 {
@@ -46,6 +46,7 @@ static void wait_for_space(struct lsm *l, enum err err)
     if (!l->is_full)
         log_warn("store_full", "dir=%s error=%s", l->dir, err_name(err));
     l->is_full = true;
+    l->is_scarce = err == ERR_SCARCE;
 }
 
 /* --- making tables --- */

@@ -3,7 +3,7 @@ import asyncio
 import json
 import re
 
-from parley import Case, Client, cid, open_socket, text
+from parley import Case, Client, Refused, cid, open_socket, text
 
 ID = re.compile(r"^[A-Za-z0-9._:-]{1,64}$")
 PASSWORD = "correct horse battery"
@@ -285,6 +285,22 @@ class Devices(Case):
             self.assertEqual(a["error"]["code"], "not_found")
         self.assertEqual(answers[0]["error"], answers[1]["error"])
         await ben.http_ok("GET", "/v1/users/me")
+
+
+    async def test_the_thirty_third_is_refused_and_nobody_is_logged_out_for_it(self):
+        ana = await self.server.user("ana")
+        phone = await ana.connect()
+        self.assertEqual(phone.hello["limits"]["devices"], 32)
+        others = [await ana.login() for _ in range(31)]
+        refused = await self.refused("conflict", ana.login())
+        self.assertIn("device.revoke", refused.message)
+        again = await ana.login(device=others[0].device)
+        await (await again.connect()).fence()
+        await phone.fence()
+        await phone.ok("device.revoke", device=others[1].device)
+        both = await asyncio.gather(ana.login(), ana.login(), return_exceptions=True)
+        self.assertEqual(sorted(isinstance(b, Refused) for b in both), [False, True])
+        self.assertEqual(len((await phone.ok("device.list", limit=200))["devices"]), 32)
 
 
 class Profiles(Case):

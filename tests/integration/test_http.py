@@ -162,7 +162,7 @@ class Http(Case):
 class Limits(Case):
     options = {"rate_limit": "on"}
 
-    async def test_too_many_logins_to_a_name_wait_whoever_tries(self):
+    async def test_too_many_logins_to_a_name_from_one_address_wait(self):
         await self.server.user("ana")
         statuses = []
         body = {"username": "ana", "password": "wrong horse"}

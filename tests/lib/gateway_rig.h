@@ -7,6 +7,7 @@
 #pragma once
 #include "base/env.h"
 #include "base/hash.h"
+#include "gateway/admission.h"
 #include "gateway/gateway.h"
 #include "proto/auth.h"
 #include "proto/jsonw.h"
@@ -41,6 +42,7 @@ struct rig_side {
 struct rig {
     struct bus *bus;
     struct metrics *metrics;
+    struct admission *admission;
     _Atomic uint64_t revocations;
     atomic_bool ready;
     atomic_bool revoke_in_check; /* a token dies while one is being checked */
@@ -183,6 +185,7 @@ static inline struct rig *rig_start(unsigned n, bool rate_limit, int64_t heartbe
     atomic_store(&rig->ready, true);
     bus_create(&(struct bus_conf){.ports = n, .key = &key}, &rig->bus);
     metrics_create(metric_table, METRIC_COUNT, &rig->metrics);
+    admission_create(&(struct admission_conf){env_posix(), 100000, !rate_limit}, &rig->admission);
     for (unsigned i = 0; i < n; i++) {
         struct rig_side *s = &rig->side[i];
         struct gateway_conf c = {.host = "127.0.0.1",
@@ -191,6 +194,7 @@ static inline struct rig *rig_start(unsigned n, bool rate_limit, int64_t heartbe
                                  .metrics = rig->metrics,
                                  .heartbeat_ms = heartbeat_ms,
                                  .rate_limit = rate_limit,
+                                 .admission = rig->admission,
                                  .epoch = "e1",
                                  .revocations = &rig->revocations,
                                  .ready = &rig->ready,
@@ -242,6 +246,7 @@ static inline void rig_stop(struct rig *rig)
     }
     bus_destroy(rig->bus);
     metrics_destroy(rig->metrics);
+    admission_destroy(rig->admission);
     mem_free(rig);
 }
 

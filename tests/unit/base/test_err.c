@@ -27,6 +27,9 @@ PROMISE(errno_is_translated_to_what_the_caller_can_act_on)
     assert_int_equal(err_from_errno(EDQUOT), ERR_FULL);
     assert_int_equal(err_from_errno(ENOENT), ERR_NOT_FOUND);
     assert_int_equal(err_from_errno(EEXIST), ERR_EXISTS);
+    assert_int_equal(err_from_errno(EMFILE), ERR_SCARCE);
+    assert_int_equal(err_from_errno(ENFILE), ERR_SCARCE);
+    assert_int_equal(err_from_errno(ENOMEM), ERR_SCARCE);
     assert_int_equal(err_from_errno(EIO), ERR_IO);
     assert_int_equal(err_from_errno(EACCES), ERR_IO);
 }

@@ -827,6 +827,52 @@ static void on_drained(void *arg)
 
 static void drain(struct rig_side *s) { gateway_drain(s->gateway, on_drained, NULL); }
 
+PROMISE(every_connection_that_ends_gives_its_place_back)
+{
+    static const char *const texts[] = {
+        "",
+        "GET /heal",
+        "nonsense\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /v1/users/me HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer good-1-1\r\n\r\n",
+        "GET /nowhere HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"};
+    struct client c;
+
+    for (int i = 0; i < 60; i++) {
+        c = client_open(rig);
+        client_say(&c, texts[i % 6]);
+        if (i % 6 == 3 || i % 6 == 4)
+            assert_true(client_response(&c, &head, &body, false) > 0);
+        client_close(&c);
+        c = upgraded(i % 2 ? "Authorization: Bearer good-1-1\r\n" : "");
+        client_close(&c);
+        c = client_open(rig);
+        assert_int_equal(client_upgrade(&c, "Authorization: Bearer dead\r\n"), 401);
+        client_close(&c);
+    }
+    while (rig_metric(rig, METRIC_ACCEPTS) < 180 || rig_metric(rig, METRIC_SOCKETS) != 0)
+        sched_yield();
+}
+
+PROMISE(who_shows_a_token_makes_room_for_other_strangers)
+{
+    struct client c[300];
+
+    for (int i = 0; i < 300; i++) { /* an address may have 256 strangers */
+        c[i] = upgraded("");
+        client_text(&c[i], "{\"id\":1,\"op\":\"auth\",\"token\":\"good-1-1\"}");
+        expect_text(&c[i], "{\"re\":1,\"ok\"");
+    }
+    for (int i = 0; i < 300; i++)
+        client_close(&c[i]);
+    for (int i = 0; i < 257; i++)
+        c[i] = client_open(rig);
+    assert_false(client_more(&c[256]));
+    assert_int_equal(rig_metric(rig, METRIC_ACCEPTS_REFUSED), 1);
+    for (int i = 0; i < 257; i++)
+        client_close(&c[i]);
+}
+
 PROMISE(draining_says_1001_to_all_and_answers_what_is_under_way)
 {
     struct client idle = client_login(rig, 1, 1, ""), busy = client_login(rig, 2, 1, "");
@@ -890,6 +936,8 @@ int main(void)
         ON(too_fast_is_refused_with_the_time_to_wait, start_limited),
         ON(who_keeps_on_is_closed_with_4429, start_limited),
         ON(wrong_requests_count_and_who_keeps_on_is_closed, start_limited),
+        ON(every_connection_that_ends_gives_its_place_back, start),
+        ON(who_shows_a_token_makes_room_for_other_strangers, start_limited),
         ON(draining_says_1001_to_all_and_answers_what_is_under_way, start),
     };
 

@@ -255,6 +255,27 @@ static void assert_fails(enum fault_op op, enum err with)
 PROMISE(after_a_failed_sync_it_is_said_once_and_nothing_is_committed) { assert_fails(FAULT_SYNC, ERR_IO); }
 PROMISE(after_a_failed_write_it_is_said_once_and_nothing_is_committed) { assert_fails(FAULT_WRITE, ERR_FULL); }
 
+static void assert_waits(enum fault_op op, uint64_t times)
+{
+    struct rig r;
+
+    rig_start(&r);
+    assert_ok(rig_try_pool(&r, 8192, 4));
+    struct stream_conf c = rig_conf(&r, 7);
+    assert_ok(stream_open(&c, &r.stream));
+    faultfs_fail(r.faults, op, 1, times, ERR_SCARCE);
+    rig_fill(&r, 0, 100, 10); /* over several segments */
+    rig_wait(&r, rig_pos(100));
+    assert_true(faultfs_has_failed(r.faults));
+    assert_int_equal(r.failures, 0);
+    rig_close(&r);
+    assert_int_equal(rig_count(&r, 7), 100);
+    rig_end(&r);
+}
+
+PROMISE(without_a_descriptor_for_a_segment_the_log_waits_for_one) { assert_waits(FAULT_OPEN, 3); }
+PROMISE(without_a_descriptor_for_a_folder_the_log_waits_for_one) { assert_waits(FAULT_SYNC_DIR, 3); }
+
 /* A log of some segments in which the n-th call fails; false when no call did. */
 static bool run_with_fault(uint64_t n)
 {
@@ -380,6 +401,8 @@ int main(void)
         HOLDS(a_full_disk_refuses_before_the_first_byte_and_recovers),
         HOLDS(after_a_failed_sync_it_is_said_once_and_nothing_is_committed),
         HOLDS(after_a_failed_write_it_is_said_once_and_nothing_is_committed),
+        HOLDS(without_a_descriptor_for_a_segment_the_log_waits_for_one),
+        HOLDS(without_a_descriptor_for_a_folder_the_log_waits_for_one),
         HOLDS(whichever_call_fails_nothing_committed_is_lost),
         HOLDS(closing_commits_what_was_appended),
         HOLDS(a_log_without_a_record_opens_and_closes),

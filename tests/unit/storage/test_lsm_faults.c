@@ -200,15 +200,15 @@ PROMISE(a_full_disk_makes_it_busy_then_full_and_loses_nothing_when_space_returns
     world_drop(&w);
 }
 
-/* Every call of a run with flushes and merges fails once, for the lack of space, in turn. */
-PROMISE(one_call_without_space_anywhere_is_waited_out)
+/* Every call of a run with flushes and merges fails once in turn. */
+static void assert_waited_out(unsigned ops, enum err with)
 {
     enum { END = 400 };
     int said = quiet();
     for (uint64_t n = 1;; n++) {
         struct world w;
         world_make(&w);
-        faultfs_fail(w.faults, FAULT_ALL & ~(unsigned)FAULT_READ, n, 1, ERR_FULL);
+        faultfs_fail(w.faults, ops, n, 1, with);
         while (play(w.rig.lsm, END) != ERR_OK)
             w.now_us += SECOND_US;
         while (lsm_flush(w.rig.lsm) == ERR_AGAIN || !lsm_is_clean(w.rig.lsm))
@@ -226,6 +226,16 @@ PROMISE(one_call_without_space_anywhere_is_waited_out)
             break;
     }
     loud(said);
+}
+
+PROMISE(one_call_without_space_anywhere_is_waited_out)
+{
+    assert_waited_out(FAULT_ALL & ~(unsigned)FAULT_READ, ERR_FULL);
+}
+
+PROMISE(one_call_without_a_descriptor_anywhere_is_waited_out)
+{
+    assert_waited_out(FAULT_OPEN | FAULT_SYNC_DIR, ERR_SCARCE);
 }
 
 /* The same with calls that fail for good, from the n-th on: what a killed process leaves. The last run meets none. */
@@ -532,6 +542,7 @@ int main(void)
         HOLDS(a_forgotten_log_is_forgotten_with_the_next_flush),
         HOLDS(a_full_disk_makes_it_busy_then_full_and_loses_nothing_when_space_returns),
         HOLDS(one_call_without_space_anywhere_is_waited_out),
+        HOLDS(one_call_without_a_descriptor_anywhere_is_waited_out),
         HOLDS(a_process_that_dies_at_any_call_leaves_what_its_position_says),
         HOLDS(after_a_failed_sync_it_takes_no_more),
         HOLDS(it_does_not_open_with_a_damaged_or_missing_file_and_names_it),

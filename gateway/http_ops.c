@@ -153,6 +153,8 @@ static enum code parse(struct http *h, struct request *r)
     if (!wait) {
         code = args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
         wait = code == CODE_OK ? wait_for_name(h, r) : 0;
+        if (code == CODE_OK && !wait)
+            wait = gateway_limit_members(h->g, r, h->actor.user);
     }
     if (!wait)
         return code;

@@ -43,7 +43,8 @@ struct directory_follow {
 struct directory_waiting {
     struct link link;
     struct request *request;
-    uint64_t targets[]; /* of a barrier: by port */
+    const uint64_t *targets; /* of a barrier: by port */
+    uint64_t until_ms;
 };
 
 struct directory {
@@ -58,11 +59,11 @@ struct directory {
     uint64_t log_id, committed;
     struct metric_set *metrics;
     struct turn_hook turn;
-    struct timer tick, retry;
-    bool has_work;      /* something may be ready for the tables */
-    bool is_behind;     /* a log has more than one turn took */
-    bool looks_further; /* positions are to be moved over what does not concern the tables, too */
-    bool is_stalled;    /* the tables take nothing now; `retry` looks again */
+    struct timer tick, retry, overdue; /* overdue: of the barriers */
+    bool has_work;                     /* something may be ready for the tables */
+    bool is_behind;                    /* a log has more than one turn took */
+    bool looks_further;                /* positions are to be moved over what does not concern the tables, too */
+    bool is_stalled;                   /* the tables take nothing now; `retry` looks again */
     bool has_failed, is_stopping;
 
     struct link records, writes; /* both in log order */
@@ -71,7 +72,8 @@ struct directory {
     struct link deferred, barriers;
     struct link seeds;
     struct directory_follow follow[BUS_PORTS_MAX];
-    _Atomic uint64_t applied[BUS_PORTS_MAX]; /* by port, for directory_is_current */
+    _Atomic uint64_t applied[BUS_PORTS_MAX]; /* by port, for directory_has */
+    unsigned first_port;                     /* modulo reactors: whose log the next slice begins with */
     struct msg wake;
     _Atomic bool is_woken;
     struct msg *owed, **owed_last; /* batches that wait, in order */
@@ -94,7 +96,8 @@ bool directory_defer(struct directory *d, struct request *r, user_id user);
 void directory_writes_applied(struct directory *d);
 
 /* directory_apply.c: from the logs to the tables. */
-void directory_work(struct directory *d); /* one transaction with what is ready */
+void directory_work(struct directory *d); /* what is ready of the directory's own, and a slice of the rest */
+void directory_barriers_overdue(struct timer *t);
 void directory_checkpoint(struct directory *d);
 void directory_barrier(struct directory *d, struct request *r);
 void directory_failed(struct directory *d, enum err err);

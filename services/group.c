@@ -6,6 +6,8 @@
 #include "proto/jsonw.h"
 #include "services/inner.h"
 
+enum { LAG_RETRY_MS = 1000 };
+
 const struct member *group_writer(struct reactor *r, struct conv *c, struct request *q, enum role least)
 {
     const struct member *m = shard_writer(r, c, q);
@@ -109,6 +111,16 @@ void group_find_users(struct reactor *r, struct conv *c, struct request *q, cons
     reactor_ask(r, sub, world_lookup(reactor_world(r)));
 }
 
+void group_append(struct reactor *r, struct conv *c, struct request *q)
+{
+    if (!world_tables_lag(reactor_world(r))) {
+        shard_append(r, c, q);
+        return;
+    }
+    q->retry_after_ms = LAG_RETRY_MS;
+    reactor_fail(r, q, CODE_UNAVAILABLE, "the server is busy with other groups; try again");
+}
+
 /* group.create. */
 static void print_created(const struct entry *e, bool dup, struct buf *out)
 {
@@ -116,8 +128,6 @@ static void print_created(const struct entry *e, bool dup, struct buf *out)
     jsonw_key_conv(out, "conv", &e->conv);
     print_ok(e, dup, out);
 }
-
-static void create_found(struct reactor *r, struct conv *c, struct request *q) { shard_append(r, c, q); }
 
 /* The creator stands last; the others are asked about. */
 static void create_admit(struct reactor *r, struct conv *c, struct request *q)
@@ -136,7 +146,7 @@ static void create_admit(struct reactor *r, struct conv *c, struct request *q)
     }
     for (size_t i = 0; i < others; i++)
         v[i] = e->members[i].user;
-    group_find_users(r, c, q, v, others, create_found);
+    group_find_users(r, c, q, v, others, group_append);
 }
 
 /* Who names themselves among the members is in once, as the owner. */

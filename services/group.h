@@ -22,6 +22,9 @@ void group_print(const struct entry *e, bool dup, struct buf *out);
 void group_find_users(struct reactor *r, struct conv *c, struct request *q, const user_id *v, size_t n,
                       shard_fn *found);
 
+/* shard_append for who changes the members of many: while the tables lag it is `unavailable`, before anything is. */
+void group_append(struct reactor *r, struct conv *c, struct request *q);
+
 /* The settings that an op names; `args` are those of group.create or group.update. */
 #define GROUP_SETTINGS(args)                                             \
     ((struct group_settings){.has_title = (args)->has_title,             \

@@ -61,6 +61,8 @@ enum err shard_log_append(struct reactor *r, struct appended *a)
     err = stream_append(reactor_stream(r), (uint8_t)a->rec.kind, c->shard, topics, buf_get(b), &a->pos);
     if (err != ERR_OK)
         return err;
+    if (topics)
+        atomic_fetch_add_explicit(&reactor_world(r)->tables_lag, record_table_rows(&a->rec), memory_order_relaxed);
     admit(c, &a->rec);
     c->in_flight++;
     list_push(&s->appended, &a->link);

@@ -167,7 +167,7 @@ void shard_unchanged(struct reactor *r, struct conv *c, struct request *q, uint6
 }
 
 /* Commit. */
-static void apply_in_memory(struct shards *s, struct appended *a)
+static void apply_in_memory(struct appended *a)
 {
     struct conv *c = a->conv;
     struct authority ahead = c->ahead;
@@ -176,7 +176,7 @@ static void apply_in_memory(struct shards *s, struct appended *a)
     a->is_applied = true;
     c->touched += !is_entry(a) || a->rec.entry.kind != ENTRY_MESSAGE || a->rec.entry.n_mentions;
     if (changes_rights(&a->rec)) {
-        conv_members_changed(s, c);
+        conv_members_changed(c);
         c->changing--;
     }
     if (c->is_deep && c->changing)
@@ -193,7 +193,7 @@ static void apply_in_memory(struct shards *s, struct appended *a)
 static enum err apply(struct shards *s, struct appended *a)
 {
     if (!a->is_applied)
-        apply_in_memory(s, a);
+        apply_in_memory(a);
     return convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
 }
 

@@ -17,7 +17,7 @@ struct account_gate;
 
 struct world_limits {
     uint64_t group_members; /* 1,024 by default */
-    uint64_t convs_cached;  /* conversations in memory, over all reactors */
+    uint64_t convs_bytes;   /* of conversations in memory, over all reactors; 0: 64 MiB */
     uint64_t tables_lag;    /* rows that the tables may be behind before groups are made no larger; 0: 50,000 */
 };
 struct world {

@@ -17,8 +17,8 @@ enum { GROUP_KNOWN_FACTOR = 16 /* who is or was in, in multiples of the limit of
 const struct member *group_writer(struct reactor *r, struct conv *c, struct request *q, enum role least);
 /* The `ok` of all but group.create: {seq, ts}. */
 void group_print(const struct entry *e, bool dup, struct buf *out);
-/* Goes on with `found` if all of them are users, else ends the request; holds the conversation meanwhile. `v` lives as
- * long as the request. */
+/* Goes on with `found` if all of them are users who may be in one more group, else ends the request; holds the
+ * conversation meanwhile. `v`, at least one, lives as long as the request. */
 void group_find_users(struct reactor *r, struct conv *c, struct request *q, const user_id *v, size_t n,
                       shard_fn *found);
 

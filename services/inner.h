@@ -8,7 +8,7 @@ enum inner_kind {
     INNER_NONE,
     /* asked of the lookup */
     INNER_LOGIN_DATA,  /* struct inner_login: the stored password hash of a username */
-    INNER_USERS_EXIST, /* struct inner_users: which of them exist */
+    INNER_USERS_EXIST, /* struct inner_users: which of them exist, and have room for one more group */
     INNER_USER_CONVS,  /* struct inner_convs: every conversation a user is or was in; waits for the barrier first */
     /* asked of the directory */
     INNER_BARRIER,     /* struct inner_barrier: ends when the tables hold what is before the targets; `unavailable` when
@@ -63,6 +63,7 @@ struct inner_users {
     const user_id *v;
     size_t n;
     bool *exists;
+    bool are_joining, is_full; /* asked: they are to be in one more group; answered: one of them is in too many */
 };
 struct inner_convs {
     user_id user;

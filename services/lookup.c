@@ -72,10 +72,13 @@ static void login_data(struct lookup *l, struct request *r)
 static void users_exist(struct lookup *l, struct request *r)
 {
     struct inner_users *a = r->result;
+    uint64_t max = l->world->limits.user_groups;
     enum err err = ERR_OK;
 
     for (size_t i = 0; i < a->n; i++)
         TRY(users_exists(l->db, a->v[i], &a->exists[i]));
+    for (size_t i = 0; i < a->n && a->are_joining && !a->is_full; i++)
+        TRY(conversations_has_groups(l->db, a->v[i], max ? max : USER_GROUPS_MAX, &a->is_full));
     lookup_answer(l, r);
     return;
 out:

@@ -9,7 +9,7 @@
 #include "storage/placement.h"
 #include <stdatomic.h>
 
-enum { TABLES_LAG_MAX = 50000 /* rows */ };
+enum { TABLES_LAG_MAX = 20000 /* rows */, USER_GROUPS_MAX = 20000 };
 enum { TOPIC_TABLES = 1 }; /* records that SQLite's tables are made from */
 
 struct directory;
@@ -18,7 +18,8 @@ struct account_gate;
 struct world_limits {
     uint64_t group_members; /* 1,024 by default */
     uint64_t convs_bytes;   /* of conversations in memory, over all reactors; 0: 64 MiB */
-    uint64_t tables_lag;    /* rows that the tables may be behind before groups are made no larger; 0: 50,000 */
+    uint64_t user_groups;   /* that one user may be, or have been, in; 0: 20,000 */
+    uint64_t tables_lag;    /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
 };
 struct world {
     struct env *env;

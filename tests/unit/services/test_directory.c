@@ -663,6 +663,37 @@ PROMISE(what_is_made_at_once_reaches_the_tables_in_slices)
     rig_end(g);
 }
 
+PROMISE(nobody_is_in_more_groups_than_a_user_may_be)
+{
+    struct rig *g = rig_new();
+    user_id crowd[CROWD];
+    struct asked *a;
+
+    g->limits.user_groups = 3;
+    rig_open(g);
+    seed_crowd(g, crowd);
+    for (unsigned i = 0; i < 3; i++) {
+        a = begin_group(g, crowd[0], crowd + 1, 1, i);
+        assert_int_equal(rig_wait(a)->code, CODE_OK);
+        rig_free(a);
+        assert_int_equal(convs_of(g, crowd[0]), i + 1); /* the tables have it */
+    }
+    a = begin_group(g, crowd[0], crowd + 2, 1, 3);
+    assert_int_equal(rig_wait(a)->code, CODE_TOO_LARGE);
+    rig_free(a);
+    a = begin_group(g, crowd[2], crowd, 2, 0);
+    assert_int_equal(rig_wait(a)->code, CODE_TOO_LARGE);
+    assert_non_null(strstr(a->q->why, "groups"));
+    rig_free(a);
+    a = begin_group(g, crowd[0], crowd + 1, 1, 0);
+    assert_non_null(strstr(rig_wait(a)->out.p, "\"dup\":true"));
+    rig_free(a);
+    a = begin_group(g, crowd[2], crowd + 3, 5, 0);
+    assert_int_equal(rig_wait(a)->code, CODE_OK);
+    rig_free(a);
+    rig_end(g);
+}
+
 PROMISE(while_the_tables_lag_nobody_makes_them_lag_more)
 {
     struct rig *g = rig_new();
@@ -830,6 +861,7 @@ int main(void)
         HOLDS(a_full_disk_is_unavailable_and_heals),
         HOLDS(who_waits_for_the_tables_too_long_is_told_to_come_again),
         HOLDS(what_is_made_at_once_reaches_the_tables_in_slices),
+        HOLDS(nobody_is_in_more_groups_than_a_user_may_be),
         HOLDS(while_the_tables_lag_nobody_makes_them_lag_more),
         HOLDS(tables_that_take_nothing_refuse_writes_and_lose_none),
         HOLDS(the_owner_seeds_a_running_server_through_its_socket),

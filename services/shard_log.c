@@ -326,6 +326,15 @@ static void answer_repeats(struct reactor *r, struct work *w)
     }
 }
 
+/* Who writes a message has what is before it. */
+static void author_has(struct reactor *r, struct conv *c, const struct entry *e)
+{
+    const struct member *m = authority_member(&c->now, e->from);
+
+    if (m)
+        notify_delivered(reactor_notify(r), &c->hint, e->from, &c->id, m->delivered, e->seq);
+}
+
 static bool is_work(const void *value, const void *key) { return value == key; }
 
 /* Its answer, and that of those who asked the same meanwhile. */
@@ -349,7 +358,7 @@ static void entry_committed(struct reactor *r, struct appended *a)
     map_take(&reactor_shards(r)->cids, cid_slot(e->cid_hash), is_work, w);
     metric_add(reactor_metrics(r), METRIC_ENTRIES, 1);
     c->authors[c->next_author++ % AUTHORS_KEPT] = e->from;
-    notify_delivered(reactor_notify(r), &c->hint, e->from, &c->id, e->seq, e->seq); /* who writes has what is before */
+    author_has(r, c, e);
     tell(r, c, e);
     answer(r, w);
 }

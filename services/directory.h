@@ -19,7 +19,7 @@
 #include "services/tables.h"
 #include "services/world.h"
 
-enum { DIRECTORY_WRITES_MAX = 4096 /* writes under way; at it: unavailable */ };
+enum { DIRECTORY_WRITES_MAX = 4096 /* writes under way or waiting for one; at it: unavailable */ };
 
 struct directory;
 struct directory_conf {

@@ -67,7 +67,7 @@ struct directory {
     bool has_failed, is_stopping;
 
     struct link records, writes; /* both in log order */
-    size_t n_writes;
+    size_t n_writes, n_deferred;
     struct map names, busy; /* writes, by reserved username and by user */
     struct link deferred, barriers;
     struct link seeds;
@@ -90,7 +90,8 @@ void directory_refuse(struct directory *d, struct request *r, enum err err);
 void directory_answer(struct directory *d, struct request *r); /* it is ok */
 void directory_fail(struct directory *d, struct request *r, enum code code, const char *why);
 bool directory_is_reserved(const struct directory *d, struct str username);
-/* True: a write to this user's devices is under way, and the request is served again after it. */
+/* True: a write to this user's devices is under way, and the request is served again after it, or refused when too many
+ * are under way or wait already. */
 bool directory_defer(struct directory *d, struct request *r, user_id user);
 /* The tables show the writes up to `committed`: their ops answer, and what waited for them is served. */
 void directory_writes_applied(struct directory *d);

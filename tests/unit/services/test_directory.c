@@ -694,6 +694,40 @@ PROMISE(nobody_is_in_more_groups_than_a_user_may_be)
     rig_end(g);
 }
 
+PROMISE(who_waits_for_ones_devices_is_bounded)
+{
+    enum { MANY = DIRECTORY_WRITES_MAX + 100 };
+    struct rig *g = rig_start();
+    struct person ann = sign_up(g, "ann", PASSWORD);
+    struct asked **a = mem_new_array(struct asked *, MANY), *fence;
+    struct db *rival = NULL;
+    unsigned won = 0, refused = 0;
+
+    assert_ok(db_open(g->tables_path, &rival));
+    assert_ok(db_begin(rival)); /* so the first stays under way */
+    for (size_t i = 0; i < MANY; i++) {
+        a[i] = rig_op(g, OP_device_revoke, ann.user, ann.device);
+        a[i]->q->args->device_revoke.device = ann.device;
+        rig_send(a[i]);
+    }
+    fence = begin_barrier(g, 0); /* served behind them */
+    rig_wait(fence);
+    rig_free(fence);
+    db_rollback(rival);
+    db_close(rival);
+    for (size_t i = 0; i < MANY; i++) {
+        enum code code = rig_wait(a[i])->code;
+
+        won += code == CODE_OK;
+        refused += code == CODE_UNAVAILABLE;
+        rig_free(a[i]);
+    }
+    assert_int_equal(won, 1);
+    assert_int_equal(refused, 100);
+    mem_free(a);
+    rig_end(g);
+}
+
 PROMISE(while_the_tables_lag_nobody_makes_them_lag_more)
 {
     struct rig *g = rig_new();
@@ -862,6 +896,7 @@ int main(void)
         HOLDS(who_waits_for_the_tables_too_long_is_told_to_come_again),
         HOLDS(what_is_made_at_once_reaches_the_tables_in_slices),
         HOLDS(nobody_is_in_more_groups_than_a_user_may_be),
+        HOLDS(who_waits_for_ones_devices_is_bounded),
         HOLDS(while_the_tables_lag_nobody_makes_them_lag_more),
         HOLDS(tables_that_take_nothing_refuse_writes_and_lose_none),
         HOLDS(the_owner_seeds_a_running_server_through_its_socket),

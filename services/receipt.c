@@ -12,7 +12,7 @@
 
 struct receipts {
     struct reactor *r;
-    struct link all;
+    struct map steps; /* by conversation, user and device */
 };
 
 struct cursors {
@@ -20,7 +20,7 @@ struct cursors {
 }; /* 0: not moved */
 
 struct step {
-    struct link link, all; /* conv.steps, receipts.all */
+    uint64_t hash; /* in receipts.steps */
     struct reactor *r;
     user_id user;
     device_id device;
@@ -35,13 +35,29 @@ struct step {
 static void step_committed(struct reactor *r, struct appended *a);
 static void on_rested(struct timer *t);
 
-static struct step *step_find(struct conv *c, const struct actor *who)
+struct step_key {
+    const struct conv *c;
+    const struct actor *who;
+};
+
+static bool is_step(const void *value, const void *key)
 {
-    list_each (&c->steps, s, struct step, link) {
-        if (s->user == who->user && s->device == who->device)
-            return s;
-    }
-    return NULL;
+    const struct step *s = value;
+    const struct step_key *k = key;
+
+    return s->log.conv == k->c && s->user == k->who->user && s->device == k->who->device;
+}
+
+static bool is_same(const void *value, const void *key) { return value == key; }
+
+static uint64_t step_hash(const struct conv *c, const struct actor *who)
+{
+    return hash_u64(hash_u64(c->hash ^ who->user) ^ who->device);
+}
+
+static struct step *step_find(struct reactor *r, const struct conv *c, const struct actor *who)
+{
+    return map_get(&reactor_receipts(r)->steps, step_hash(c, who), is_step, &(struct step_key){c, who});
 }
 
 static struct step *step_new(struct reactor *r, struct conv *c, const struct actor *who)
@@ -56,8 +72,8 @@ static struct step *step_new(struct reactor *r, struct conv *c, const struct act
     s->rest.fn = on_rested;
     list_init(&s->waiting);
     list_init(&s->next_waiting);
-    list_push(&c->steps, &s->link);
-    list_push(&reactor_receipts(r)->all, &s->all);
+    s->hash = step_hash(c, who);
+    map_add(&reactor_receipts(r)->steps, s->hash, s);
     conv_pin(c);
     return s;
 }
@@ -68,8 +84,7 @@ static void step_free(struct step *s)
     struct reactor *r = s->r;
 
     timer_stop(&s->rest);
-    list_remove(&s->link);
-    list_remove(&s->all);
+    map_take(&reactor_receipts(r)->steps, s->hash, is_same, s);
     mem_free(s);
     conv_unpin(r, c);
 }
@@ -237,7 +252,7 @@ static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static void move(struct reactor *r, struct conv *c, struct request *q, struct cursors to)
 {
-    struct step *s = step_find(c, &q->actor);
+    struct step *s = step_find(r, c, &q->actor);
     const struct receipt_record *rec;
 
     if (!s)
@@ -289,17 +304,19 @@ void receipts_create(struct reactor *r, struct receipts **out)
     struct receipts *s = mem_new(struct receipts);
 
     s->r = r;
-    list_init(&s->all);
     *out = s;
 }
 
 void receipts_destroy(struct receipts *s)
 {
+    size_t at = 0;
+
     if (!s)
         return;
-    list_each (&s->all, step, struct step, all) {
+    for (struct step *step; (step = map_next(&s->steps, &at));) {
         timer_stop(&step->rest);
         mem_free(step);
     }
+    map_deinit(&s->steps);
     mem_free(s);
 }

@@ -34,7 +34,6 @@ static struct conv *conv_new(struct shards *s, const struct conv_id *id, uint64_
     c->hash = hash;
     c->shard = shard_of(reactor_world(s->r)->data, id);
     list_init(&c->waiting);
-    list_init(&c->steps);
     list_push_front(&s->recent, &c->used);
     map_add(&s->convs, hash, c);
     weigh(s, c);

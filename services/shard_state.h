@@ -1,5 +1,5 @@
 /* shard_state: what the files of the shards share: shard.c (order and life of a conversation), shard_once.c (repeats),
- * shard_log.c (append and commit). receipt.c keeps its steps here too. Nobody else includes it. */
+ * shard_log.c (append and commit). receipt.c uses it too. Nobody else includes it. */
 #pragma once
 #include "base/map.h"
 #include "services/notify.h"
@@ -27,7 +27,6 @@ struct conv {
     struct audience *audience;
     user_id authors[AUTHORS_KEPT];
     unsigned next_author;
-    struct link steps; /* receipt.c's */
     struct notify_hint hint;
 };
 

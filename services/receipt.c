@@ -174,28 +174,6 @@ static struct frame *print_event(struct reactor *r, const struct conv *c, const 
     return frame_text(buf_get(b));
 }
 
-static void tell_one(struct reactor *r, struct delivery d, user_id user)
-{
-    d.to = NULL;
-    d.only_user = user;
-    bus_emit(reactor_port(r), &d, NULL, NULL);
-}
-
-/* In a large group only who wrote lately cares, and each once. */
-static void tell_authors(struct reactor *r, const struct conv *c, const struct delivery *d, user_id but)
-{
-    for (unsigned i = 0; i < AUTHORS_KEPT; i++) {
-        user_id author = c->authors[i];
-        const struct member *m = author && author != but ? authority_member(&c->now, author) : NULL;
-        bool is_first = m && m->is_in;
-
-        for (unsigned j = 0; j < i && is_first; j++)
-            is_first = c->authors[j] != author;
-        if (is_first)
-            tell_one(r, *d, author);
-    }
-}
-
 /* The member's own other devices are told too, across whatever block: what was read here is read there. */
 static void announce(struct reactor *r, struct conv *c, const struct member *m, const struct step *s)
 {
@@ -209,12 +187,12 @@ static void announce(struct reactor *r, struct conv *c, const struct member *m, 
     };
 
     if (authority_is_blocked(&c->now) || !m->is_in) {
-        tell_one(r, d, s->user);
-    } else if (d.to->n <= RECEIPT_GROUP_MAX) {
+        conv_tell_one(r, &d, s->user);
+    } else if (d.to->n <= EVERYBODY_MAX) {
         bus_emit(reactor_port(r), &d, NULL, NULL);
     } else {
-        tell_one(r, d, s->user);
-        tell_authors(r, c, &d, s->user);
+        conv_tell_one(r, &d, s->user);
+        conv_tell_authors(r, c, &d, s->user);
     }
     frame_unref(d.frame);
 }

@@ -284,6 +284,29 @@ static struct audience *audience_of(struct conv *c, const struct entry *e)
     return all;
 }
 
+void conv_tell_one(struct reactor *r, const struct delivery *d, user_id user)
+{
+    struct delivery one = *d;
+
+    one.to = NULL;
+    one.only_user = user;
+    bus_emit(reactor_port(r), &one, NULL, NULL);
+}
+
+void conv_tell_authors(struct reactor *r, const struct conv *c, const struct delivery *d, user_id but)
+{
+    for (unsigned i = 0; i < AUTHORS_KEPT; i++) {
+        user_id author = c->authors[i];
+        const struct member *m = author && author != but ? authority_member(&c->now, author) : NULL;
+        bool is_first = m && m->is_in;
+
+        for (unsigned j = 0; j < i && is_first; j++)
+            is_first = c->authors[j] != author;
+        if (is_first)
+            conv_tell_one(r, d, author);
+    }
+}
+
 struct owing {
     struct notify *n;
     struct notify_hint *hint;

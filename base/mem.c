@@ -58,6 +58,7 @@ static void arena_grow(struct arena *a, size_t bytes)
     struct arena_chunk *c = must(malloc(size));
     *c = (struct arena_chunk){a->chunks, size};
     a->chunks = c;
+    a->bytes += size;
     a->at = (char *)(c + 1);
     a->end = (char *)c + size;
 }

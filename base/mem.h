@@ -22,6 +22,7 @@ struct arena_chunk;
 struct arena {
     struct arena_chunk *chunks;
     char *at, *end;
+    size_t bytes; /* of all chunks */
 };
 void arena_deinit(struct arena *a);
 void *arena_alloc(struct arena *a, size_t bytes); /* zeroed, aligned to 16 */

@@ -141,9 +141,14 @@ static int64_t wait_for_kind(struct http *h)
 static enum code parse(struct http *h, struct request *r)
 {
     int64_t wait = wait_for_kind(h);
+    enum code code;
 
-    if (!wait)
-        return args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
+    if (!wait) {
+        code = args_parse_http(&h->match, h->query, buf_get(&h->body), h->idempotency_key, r);
+        wait = code == CODE_OK ? gateway_limit_members(h->g, r, h->actor.user) : 0;
+        if (!wait)
+            return code;
+    }
     request_fail(r, CODE_RATE_LIMITED, "too many requests of this kind");
     r->retry_after_ms = wait;
     return CODE_RATE_LIMITED;

@@ -80,8 +80,10 @@ struct peer {
 bool peer_of(int fd, struct peer *out);
 
 /* Rate limits, none when they are off: 0 or the milliseconds to wait. */
-enum limit_what { LIMIT_CONNECT = RATE_COUNT, LIMIT_COUNT };
+enum limit_what { LIMIT_CONNECT = RATE_COUNT, LIMIT_MEMBERSHIPS, LIMIT_COUNT };
 int64_t gateway_limit(struct gateway *g, unsigned what, const void *who, size_t len);
+/* What a user's request costs beside one of its class: more of them where it names many members, and memberships. */
+int64_t gateway_limit_members(struct gateway *g, const struct request *r, user_id user);
 void gateway_print_rates(const struct gateway *g, struct buf *b); /* the member "rates" of the limits, if any */
 /* Hands a request that nobody here answers to the services. */
 void gateway_ask(struct gateway *g, struct request *r);

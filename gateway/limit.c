@@ -54,10 +54,10 @@ static struct bucket *touch(struct limiter *l, uint64_t key)
     return b;
 }
 
-int64_t limiter_take(struct limiter *l, uint64_t key, struct limit_rate rate, uint64_t now_us)
+int64_t limiter_take(struct limiter *l, uint64_t key, struct limit_rate rate, uint64_t n, uint64_t now_us)
 {
     struct bucket *b = touch(l, key);
-    uint64_t cost = 60000000u / rate.per_minute, window = cost * rate.burst;
+    uint64_t one = 60000000u / rate.per_minute, window = one * rate.burst, cost = n < rate.burst ? n * one : window;
     uint64_t from = b->full_at_us > now_us ? b->full_at_us : now_us;
 
     if (from + cost > now_us + window)

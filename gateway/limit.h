@@ -20,6 +20,6 @@ struct limit_rate {
 
 void limiter_init(struct limiter *l, size_t max);
 void limiter_deinit(struct limiter *l);
-/* 0: go on. Otherwise nothing was taken, and after that many milliseconds one request would pass. `key` names who and
- * what, already hashed. */
-int64_t limiter_take(struct limiter *l, uint64_t key, struct limit_rate rate, uint64_t now_us);
+/* Takes `n` at once, at most a burst: what is larger costs a full bucket. 0: go on. Otherwise nothing was taken, and
+ * after that many milliseconds it would pass. `key` names who and what, already hashed. */
+int64_t limiter_take(struct limiter *l, uint64_t key, struct limit_rate rate, uint64_t n, uint64_t now_us);

@@ -156,10 +156,8 @@ static void read_done(struct request *r)
     session_unref(s);
 }
 
-static bool is_limited(struct session *s, struct request *r, enum op_rate rate)
+static bool must_wait(struct session *s, struct request *r, int64_t wait)
 {
-    int64_t wait = gateway_limit(s->g, rate, &s->user, sizeof s->user);
-
     if (wait == 0)
         return false;
     request_fail(r, CODE_RATE_LIMITED, "too many requests of this kind");
@@ -167,6 +165,11 @@ static bool is_limited(struct session *s, struct request *r, enum op_rate rate)
     if (++s->refused >= REFUSED_MAX)
         session_close(s, CLOSE_ABUSE);
     return true;
+}
+
+static bool is_limited(struct session *s, struct request *r, enum op_rate rate)
+{
+    return must_wait(s, r, gateway_limit(s->g, rate, &s->user, sizeof s->user));
 }
 
 /* What could not be understood. Invalid UTF-8 is the transport's business, not the grammar's, and ends the connection.
@@ -193,7 +196,7 @@ static bool forward(struct session *s, struct request *r)
 {
     if (!(op_table[r->op].via & VIA_WS)) {
         request_fail(r, CODE_UNKNOWN_OP, "this op is an HTTP call");
-    } else if (is_limited(s, r, op_table[r->op].rate)) {
+    } else if (is_limited(s, r, op_table[r->op].rate) || must_wait(s, r, gateway_limit_members(s->g, r, s->user))) {
         return false;
     } else if (r->op == OP_ping) {
         request_ok(r);

@@ -266,3 +266,10 @@ bool record_is_for_tables(const struct record *r)
         return r->kind >= RECORD_ACCOUNT;
     return r->entry.kind != ENTRY_MESSAGE || (r->entry.conv_kind == CONV_PAIR && r->entry.seq == 1);
 }
+
+size_t record_table_rows(const struct record *r)
+{
+    if (!record_is_for_tables(r))
+        return 0;
+    return r->kind == RECORD_ENTRY ? 1 + r->entry.n_members : 1;
+}

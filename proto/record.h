@@ -141,6 +141,8 @@ MUST_CHECK enum err record_decode(unsigned kind, struct str bytes, struct arena 
  * change members or settings (a pair's first message included). `sub` lets the log tell without decoding: see stream.h.
  */
 bool record_is_for_tables(const struct record *r);
+/* About how many rows applying it writes; 0: none, it isn't for the tables. */
+size_t record_table_rows(const struct record *r);
 
 /* The value of an entry in the store is its record's bytes; so one codec serves log and store. */
 

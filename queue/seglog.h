@@ -58,5 +58,5 @@ void consumer_close(struct consumer *c);
 /* Reads on to the committed end or until about `max_bytes`; *pos gets the position reached (nothing of the consumer's
  * topics is before it unread). The consumer keeps its durable cursor itself, in the same transaction as its effects.
  * NOT_FOUND, also from consumer_open: the log was trimmed past the cursor. An error of fn ends the reading and is
- * returned; the next call goes on at that same record. */
+ * returned, *pos then is before that record; the next call goes on at it. */
 MUST_CHECK enum err consumer_read(struct consumer *c, size_t max_bytes, log_record_fn *fn, void *arg, uint64_t *pos);

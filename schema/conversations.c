@@ -32,6 +32,22 @@ out:
     return err;
 }
 
+enum err conversations_has_groups(struct db *d, user_id user, uint64_t n, bool *out)
+{
+    struct rows q = {0};
+    enum err err;
+
+    TRY(rows_begin(&q, d, "SELECT 1 FROM group_members WHERE user_id = ? LIMIT 1 OFFSET ?", "uu", user, n - 1));
+    err = rows_next(&q);
+    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+        *out = err == ERR_OK;
+        err = ERR_OK;
+    }
+out:
+    rows_end(&q);
+    return err;
+}
+
 enum err conversations_group(struct db *d, const struct conv_id *c, struct arena *a, struct group_row *out)
 {
     struct rows q = {0};

@@ -20,6 +20,8 @@ struct member_row {
 
 /* Every conversation that a user is or was in, each once. *out is the caller's (mem_free). */
 MUST_CHECK enum err conversations_of(struct db *d, user_id user, struct conv_id **out, size_t *n);
+/* Whether a user is or was in at least `n` groups: reads so many rows at most. */
+MUST_CHECK enum err conversations_has_groups(struct db *d, user_id user, uint64_t n, bool *out);
 MUST_CHECK enum err conversations_group(struct db *d, const struct conv_id *c, struct arena *a, struct group_row *out);
 MUST_CHECK enum err conversations_member(struct db *d, const struct conv_id *c, user_id user, struct member_row *out);
 MUST_CHECK enum err conversations_pair(struct db *d, const struct conv_id *c, user_id *a, user_id *b);

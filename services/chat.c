@@ -120,7 +120,8 @@ static void ask_for_user(struct reactor *r, struct conv *c, struct request *q)
     struct looking *l = arena_alloc(&sub->arena, sizeof *l);
 
     l->c = c;
-    l->users = (struct inner_users){&q->args->message_send.user, 1, arena_alloc(&sub->arena, sizeof(bool))};
+    l->users = (struct inner_users){
+        .v = &q->args->message_send.user, .n = 1, .exists = arena_alloc(&sub->arena, sizeof(bool))};
     sub->result = &l->users;
     shard_hold(r, c);
     reactor_ask(r, sub, world_lookup(reactor_world(r)));

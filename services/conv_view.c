@@ -195,10 +195,10 @@ static void print_receipts(const struct conv_view *v, struct buf *out)
     const struct authority *a = authority_of(v);
     size_t n = 0;
 
-    for (size_t i = 0; i < a->n_members && n <= RECEIPT_GROUP_MAX; i++)
+    for (size_t i = 0; i < a->n_members && n <= EVERYBODY_MAX; i++)
         n += is_told(v, &a->members[i]);
     jsonw_key(out, "receipts");
-    if (n <= RECEIPT_GROUP_MAX)
+    if (n <= EVERYBODY_MAX)
         print_each_receipt(v, out);
     else
         print_least_receipts(v, out);

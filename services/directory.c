@@ -69,14 +69,10 @@ void directory_wake(struct directory *d)
         bus_post(d->world->bus, world_directory(d->world), &d->wake);
 }
 
-bool directory_is_current(const struct directory *d)
+void directory_ends(const struct directory *d, uint64_t *targets)
 {
-    for (unsigned i = 0; i < d->world->reactors; i++) {
-        if (atomic_load_explicit(&d->applied[i], memory_order_acquire) <
-            stream_topic_end(d->world->streams[i], TOPIC_TABLES))
-            return false;
-    }
-    return true;
+    for (unsigned i = 0; i < d->world->reactors; i++)
+        targets[i] = stream_topic_end(d->world->streams[i], TOPIC_TABLES);
 }
 
 void directory_serve(void *ctx, struct request *r)
@@ -160,6 +156,7 @@ enum err directory_create(const struct directory_conf *c, struct directory **out
     d->turn.fn = on_turn;
     d->tick.fn = on_tick;
     d->retry.fn = on_retry;
+    d->overdue.fn = directory_barriers_overdue;
     d->wake.run = on_wake;
     d->owed_last = &d->owed;
     list_init(&d->records);
@@ -207,6 +204,7 @@ static void finish(struct directory *d)
     admin_close(d->admin);
     d->admin = NULL;
     timer_stop(&d->tick);
+    timer_stop(&d->overdue);
     d->world->streams[world_directory(d->world)] = NULL;
     d->stream = NULL;
     stream_close(s);

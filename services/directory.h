@@ -19,7 +19,7 @@
 #include "services/tables.h"
 #include "services/world.h"
 
-enum { DIRECTORY_WRITES_MAX = 4096 /* writes under way; at it: unavailable */ };
+enum { DIRECTORY_WRITES_MAX = 4096 /* writes under way or waiting for one; at it: unavailable */ };
 
 struct directory;
 struct directory_conf {
@@ -30,6 +30,7 @@ struct directory_conf {
     uint64_t log_id; /* new */
     struct segpool *segments;
     size_t max_in_flight;   /* bytes of its log; 0: 4 MiB */
+    uint64_t barrier_ms;    /* how long somebody may wait for the tables; 0: 10 s */
     const char *admin_path; /* the folder where the owner-only admin.sock is made; NULL: none */
     /* After a synced checkpoint, for each log: how far the tables have it durably, and the table of what is owed. On
      * the directory's thread. May be NULL. */
@@ -48,9 +49,10 @@ void directory_destroy(struct directory *d);
 
 /* Any thread: a reactor committed records for the tables. Posts at most one message. */
 void directory_wake(struct directory *d);
-/* Any thread: the tables hold everything of the reactors' logs that was committed before the call, so nobody needs to
- * ask for INNER_BARRIER. */
-bool directory_is_current(const struct directory *d);
+/* Any thread: how far each reactor's log has something for the tables by now; targets[0..reactors-1]. */
+void directory_ends(const struct directory *d, uint64_t *targets);
+/* Any thread: the tables hold everything before them, so nobody needs to ask for INNER_BARRIER. */
+bool directory_has(const struct directory *d, const uint64_t *targets);
 
 /* Any thread: what members who were offline are owed, a durable record for notifications. The rows of one batch and the
  * position of the log that they bring it to are one transaction; batches of a log come in order. Rows already counted

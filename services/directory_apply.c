@@ -1,20 +1,24 @@
-/* From the logs to the tables. A turn's work is one transaction: the directory's own records that are durable, what the
- * reactors' logs hold for the tables, and what is owed. Only when it is committed do positions move and answers leave.
+/* From the logs to the tables. A turn's work is two transactions: the directory's own records that are durable, and a
+ * slice of what the reactors' logs hold for the tables and of what is owed. Only when one is committed do its positions
+ * move and its answers leave. A slice is bounded by the rows that it writes, and each turn another log is the first: so
+ * sign-ups, logins and whoever waits for the tables never wait for all that somebody made at once.
  *
- * If the transaction fails for want of space, nothing of it happened: the same is tried again after a while, and until
+ * If a transaction fails for want of space, nothing of it happened: the same is tried again after a while, and until
  * then writes are refused. Any other failure ends the process: a record that cannot be applied must not be skipped. */
 #include "services/directory_state.h"
 #include "base/log.h"
 #include "proto/metrics.h"
+#include "services/inner.h"
 
-enum { FOLLOW_BYTES = 1 << 20, RETRY_MS = 500 };
+enum { FOLLOW_BYTES = 1 << 20, SLICE_ROWS = 2000, RETRY_MS = 500, BARRIER_MS = 10000 };
 
 /* What one transaction reached, to be published when it is committed. */
 struct reached {
-    bool any, own;
     uint64_t follow[BUS_PORTS_MAX]; /* 0: not moved */
     struct msg **owed_end;          /* behind the last batch that is in it */
     int64_t records;
+    uint64_t rows, owed_rows; /* of the logs, and beside them */
+    bool is_full;             /* a record was left for the next slice */
 };
 
 struct following {
@@ -58,11 +62,9 @@ static enum err apply_own(struct directory *d, struct reached *r)
         if (rec->pos >= d->committed)
             break;
         TRY(tables_apply(d->tables, &lr));
-        r->any = r->own = true;
         r->records++;
     }
-    if (r->own)
-        TRY(tables_reached(d->tables, d->log_id, d->committed));
+    TRY(tables_reached(d->tables, d->log_id, d->committed));
 out:
     return err;
 }
@@ -70,9 +72,24 @@ out:
 static enum err apply_followed(void *arg, const struct log_record *rec)
 {
     struct following *f = arg;
+    uint64_t before = tables_rows(f->d->tables);
+    enum err err;
 
+    if (f->r->rows >= SLICE_ROWS) {
+        f->r->is_full = true;
+        return ERR_LIMIT;
+    }
+    err = tables_apply(f->d->tables, rec);
+    f->r->rows += tables_rows(f->d->tables) - before;
     f->r->records++;
-    return tables_apply(f->d->tables, rec);
+    return err;
+}
+
+static uint64_t wanted(const struct directory *d, unsigned port)
+{
+    const struct stream *s = d->follow[port].stream;
+
+    return d->looks_further ? stream_committed(s) : stream_topic_end(s, TOPIC_TABLES);
 }
 
 /* A log whose end for the tables was reached is read on only now and then: its other records just move the position. */
@@ -80,19 +97,19 @@ static enum err apply_log(struct directory *d, unsigned port, struct reached *r)
 {
     struct directory_follow *f = &d->follow[port];
     uint64_t at = atomic_load_explicit(&d->applied[port], memory_order_relaxed), pos = at;
-    uint64_t want = d->looks_further ? stream_committed(f->stream) : stream_topic_end(f->stream, TOPIC_TABLES);
+    uint64_t want = wanted(d, port);
     struct following arg = {d, r};
     enum err err = ERR_OK;
 
     if (at >= want)
         return ERR_OK;
-    TRY(consumer_read(f->consumer, FOLLOW_BYTES, apply_followed, &arg, &pos));
+    err = consumer_read(f->consumer, FOLLOW_BYTES, apply_followed, &arg, &pos);
+    TRY(r->is_full && err == ERR_LIMIT ? ERR_OK : err);
     if (pos > at) {
         TRY(tables_reached(d->tables, stream_log_id(f->stream), pos));
         r->follow[port] = pos;
-        r->any = true;
     }
-    d->is_behind |= pos > at && pos < want;
+    d->is_behind |= pos < want && (pos > at || r->is_full);
 out:
     return err;
 }
@@ -102,26 +119,28 @@ static enum err apply_owed(struct directory *d, struct reached *r)
     enum err err = ERR_OK;
 
     r->owed_end = &d->owed;
-    for (struct msg *m = d->owed; m; m = *r->owed_end) {
+    for (struct msg *m = d->owed; m && r->owed_rows < SLICE_ROWS; m = *r->owed_end) {
         const struct owed_batch *b = container_of(m, struct owed_batch, msg);
         for (size_t i = 0; i < b->n; i++)
             TRY(tables_owe(d->tables, &b->v[i]));
         TRY(tables_owed_reached(d->tables, b->log_id, b->pos));
-        r->any = true;
+        r->owed_rows += b->n;
         r->owed_end = &m->next;
     }
+    d->is_behind |= *r->owed_end != NULL;
 out:
     return err;
 }
 
-static enum err apply_all(struct directory *d, struct reached *r)
+static enum err apply_slice(struct directory *d, struct reached *r)
 {
     enum err err;
 
-    TRY(apply_own(d, r));
     for (unsigned i = 0; i < d->world->reactors; i++) {
-        if (d->follow[i].consumer)
-            TRY(apply_log(d, i, r));
+        unsigned port = (d->first_port + i) % d->world->reactors;
+
+        if (d->follow[port].consumer)
+            TRY(apply_log(d, port, r));
     }
     TRY(apply_owed(d, r));
 out:
@@ -165,10 +184,10 @@ static void publish_own(struct directory *d)
     directory_writes_applied(d);
 }
 
-static bool is_reached(const struct directory *d, const struct directory_waiting *w)
+bool directory_has(const struct directory *d, const uint64_t *targets)
 {
     for (unsigned i = 0; i < d->world->reactors; i++) {
-        if (atomic_load_explicit(&d->applied[i], memory_order_relaxed) < w->targets[i])
+        if (atomic_load_explicit(&d->applied[i], memory_order_acquire) < targets[i])
             return false;
     }
     return true;
@@ -177,25 +196,52 @@ static bool is_reached(const struct directory *d, const struct directory_waiting
 static void publish_barriers(struct directory *d)
 {
     list_each (&d->barriers, w, struct directory_waiting, link) {
-        if (is_reached(d, w)) {
+        if (directory_has(d, w->targets)) {
             list_remove(&w->link);
             directory_answer(d, w->request);
         }
     }
 }
 
-static void publish(struct directory *d, const struct reached *r)
+static void note_commit(struct directory *d, const struct reached *r)
 {
-    if (d->metrics)
-        metric_add(d->metrics, METRIC_TABLES_APPLIED, r->records);
+    if (!d->metrics)
+        return;
+    metric_add(d->metrics, METRIC_TABLES_APPLIED, r->records);
+    metric_add(d->metrics, METRIC_TABLES_COMMITS, 1);
+}
+
+static void publish_slice(struct directory *d, const struct reached *r)
+{
+    note_commit(d, r);
+    atomic_fetch_sub_explicit(&d->world->tables_lag, r->rows, memory_order_relaxed);
+    d->first_port++;
     for (unsigned i = 0; i < d->world->reactors; i++) {
         if (r->follow[i])
             atomic_store_explicit(&d->applied[i], r->follow[i], memory_order_release);
     }
     publish_owed(d, r->owed_end);
-    if (r->own)
-        publish_own(d);
     publish_barriers(d);
+}
+
+static void refuse_barrier(struct directory *d, struct directory_waiting *w)
+{
+    list_remove(&w->link);
+    directory_refuse(d, w->request, ERR_AGAIN);
+}
+
+void directory_barriers_overdue(struct timer *t)
+{
+    struct directory *d = container_of(t, struct directory, overdue);
+    uint64_t now = loop_now_ms(d->loop);
+
+    list_each (&d->barriers, w, struct directory_waiting, link) {
+        if (w->until_ms > now) { /* in the order in which they came */
+            timer_set(d->loop, t, w->until_ms - now);
+            return;
+        }
+        refuse_barrier(d, w);
+    }
 }
 
 /* Nothing waits for what may take long: barriers are refused, and the consumers go back to where the tables are. */
@@ -204,11 +250,8 @@ static void stall(struct directory *d, enum err err)
     log_warn("tables_stalled", "err=%s effect=\"sign-ups and logins are refused; it is tried again\"", err_name(err));
     d->is_stalled = true;
     timer_set(d->loop, &d->retry, RETRY_MS);
-    while (!list_is_empty(&d->barriers)) {
-        struct directory_waiting *w = list_first(&d->barriers, struct directory_waiting, link);
-        list_remove(&w->link);
-        directory_refuse(d, w->request, ERR_AGAIN);
-    }
+    while (!list_is_empty(&d->barriers))
+        refuse_barrier(d, list_first(&d->barriers, struct directory_waiting, link));
     for (unsigned i = 0; i < d->world->reactors; i++) {
         enum err again = d->follow[i].consumer ? directory_follow_open(d, i) : ERR_OK;
         if (again != ERR_OK)
@@ -216,45 +259,79 @@ static void stall(struct directory *d, enum err err)
     }
 }
 
-static bool has_anything(const struct directory *d)
+static bool has_own(const struct directory *d)
 {
     const struct directory_record *own = list_first(&d->records, struct directory_record, link);
 
-    if ((own && own->pos < d->committed) || d->owed)
+    return own && own->pos < d->committed;
+}
+
+static bool has_slice(const struct directory *d)
+{
+    if (d->owed)
         return true;
     for (unsigned i = 0; i < d->world->reactors; i++) {
-        const struct directory_follow *f = &d->follow[i];
-        uint64_t at = atomic_load_explicit(&d->applied[i], memory_order_relaxed);
-
-        if (f->consumer &&
-            at < (d->looks_further ? stream_committed(f->stream) : stream_topic_end(f->stream, TOPIC_TABLES)))
+        if (d->follow[i].consumer && atomic_load_explicit(&d->applied[i], memory_order_relaxed) < wanted(d, i))
             return true;
     }
     return false;
 }
 
-void directory_work(struct directory *d)
+static enum err transact(struct directory *d, enum err (*apply)(struct directory *, struct reached *),
+                         struct reached *r)
+{
+    enum err err;
+
+    TRY(tables_begin(d->tables));
+    TRY(apply(d, r));
+    TRY(tables_end(d->tables));
+    return ERR_OK;
+out:
+    tables_abandon(d->tables);
+    return err;
+}
+
+static enum err work_own(struct directory *d)
+{
+    struct reached r = {0};
+    enum err err = ERR_OK;
+
+    if (!has_own(d))
+        return ERR_OK;
+    TRY(transact(d, apply_own, &r));
+    note_commit(d, &r);
+    publish_own(d);
+out:
+    return err;
+}
+
+static enum err work_slice(struct directory *d)
 {
     struct reached r = {.owed_end = &d->owed};
+    enum err err = ERR_OK;
+
+    if (has_slice(d)) {
+        TRY(transact(d, apply_slice, &r));
+        publish_slice(d, &r);
+    }
+    d->looks_further = false;
+out:
+    return err;
+}
+
+void directory_work(struct directory *d)
+{
     enum err err;
 
     if (d->is_stalled || d->has_failed)
         return;
     d->has_work = d->is_behind = false;
-    if (!has_anything(d)) {
-        d->looks_further = false;
-        return;
-    }
-    TRY(tables_begin(d->tables));
-    TRY(apply_all(d, &r));
-    d->looks_further = false;
-    TRY(tables_end(d->tables));
-    publish(d, &r);
+    TRY(work_own(d));
+    TRY(work_slice(d));
     if (tables_checkpoint_is_due(d->tables))
         directory_checkpoint(d);
     return;
 out:
-    tables_abandon(d->tables);
     if (err == ERR_FULL || err == ERR_AGAIN || err == ERR_SCARCE)
         stall(d, err);
     else
@@ -285,19 +362,20 @@ void directory_checkpoint(struct directory *d)
 
 void directory_barrier(struct directory *d, struct request *r)
 {
-    struct directory_waiting *w = arena_alloc(&r->arena, sizeof *w + d->world->reactors * sizeof w->targets[0]);
+    struct directory_waiting *w = arena_alloc(&r->arena, sizeof *w);
 
+    *w = (struct directory_waiting){.request = r, .targets = ((struct inner_barrier *)r->result)->targets};
     if (d->is_stalled) {
         directory_refuse(d, r, ERR_AGAIN);
         return;
     }
-    w->request = r;
-    for (unsigned i = 0; i < d->world->reactors; i++)
-        w->targets[i] = d->follow[i].stream ? stream_topic_end(d->follow[i].stream, TOPIC_TABLES) : 0;
-    if (is_reached(d, w)) {
+    if (directory_has(d, w->targets)) {
         directory_answer(d, r);
         return;
     }
+    w->until_ms = loop_now_ms(d->loop) + (d->conf.barrier_ms ? d->conf.barrier_ms : BARRIER_MS);
     list_push(&d->barriers, &w->link);
+    if (!timer_is_set(&d->overdue))
+        timer_set(d->loop, &d->overdue, w->until_ms - loop_now_ms(d->loop));
     d->has_work = true;
 }

@@ -43,7 +43,8 @@ struct directory_follow {
 struct directory_waiting {
     struct link link;
     struct request *request;
-    uint64_t targets[]; /* of a barrier: by port */
+    const uint64_t *targets; /* of a barrier: by port */
+    uint64_t until_ms;
 };
 
 struct directory {
@@ -58,20 +59,21 @@ struct directory {
     uint64_t log_id, committed;
     struct metric_set *metrics;
     struct turn_hook turn;
-    struct timer tick, retry;
-    bool has_work;      /* something may be ready for the tables */
-    bool is_behind;     /* a log has more than one turn took */
-    bool looks_further; /* positions are to be moved over what does not concern the tables, too */
-    bool is_stalled;    /* the tables take nothing now; `retry` looks again */
+    struct timer tick, retry, overdue; /* overdue: of the barriers */
+    bool has_work;                     /* something may be ready for the tables */
+    bool is_behind;                    /* a log has more than one turn took */
+    bool looks_further;                /* positions are to be moved over what does not concern the tables, too */
+    bool is_stalled;                   /* the tables take nothing now; `retry` looks again */
     bool has_failed, is_stopping;
 
     struct link records, writes; /* both in log order */
-    size_t n_writes;
+    size_t n_writes, n_deferred;
     struct map names, busy; /* writes, by reserved username and by user */
     struct link deferred, barriers;
     struct link seeds;
     struct directory_follow follow[BUS_PORTS_MAX];
-    _Atomic uint64_t applied[BUS_PORTS_MAX]; /* by port, for directory_is_current */
+    _Atomic uint64_t applied[BUS_PORTS_MAX]; /* by port, for directory_has */
+    unsigned first_port;                     /* modulo reactors: whose log the next slice begins with */
     struct msg wake;
     _Atomic bool is_woken;
     struct msg *owed, **owed_last; /* batches that wait, in order */
@@ -88,13 +90,15 @@ void directory_refuse(struct directory *d, struct request *r, enum err err);
 void directory_answer(struct directory *d, struct request *r); /* it is ok */
 void directory_fail(struct directory *d, struct request *r, enum code code, const char *why);
 bool directory_is_reserved(const struct directory *d, struct str username);
-/* True: a write to this user's devices is under way, and the request is served again after it. */
+/* True: a write to this user's devices is under way, and the request is served again after it, or refused when too many
+ * are under way or wait already. */
 bool directory_defer(struct directory *d, struct request *r, user_id user);
 /* The tables show the writes up to `committed`: their ops answer, and what waited for them is served. */
 void directory_writes_applied(struct directory *d);
 
 /* directory_apply.c: from the logs to the tables. */
-void directory_work(struct directory *d); /* one transaction with what is ready */
+void directory_work(struct directory *d); /* what is ready of the directory's own, and a slice of the rest */
+void directory_barriers_overdue(struct timer *t);
 void directory_checkpoint(struct directory *d);
 void directory_barrier(struct directory *d, struct request *r);
 void directory_failed(struct directory *d, enum err err);

@@ -139,9 +139,14 @@ bool directory_defer(struct directory *d, struct request *r, user_id user)
 
     if (!map_get(&d->busy, hash_u64(user), has_user, &user))
         return false;
+    if (d->n_writes + d->n_deferred >= DIRECTORY_WRITES_MAX) {
+        directory_refuse(d, r, ERR_LIMIT);
+        return true;
+    }
     w = arena_alloc(&r->arena, sizeof *w);
     w->request = r;
     list_push(&d->deferred, &w->link);
+    d->n_deferred++;
     return true;
 }
 
@@ -169,6 +174,7 @@ static void serve_deferred(struct directory *d)
     while (!list_is_empty(&todo)) {
         struct directory_waiting *w = list_first(&todo, struct directory_waiting, link);
         list_remove(&w->link);
+        d->n_deferred--;
         directory_serve(d, w->request);
     }
 }

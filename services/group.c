@@ -6,6 +6,8 @@
 #include "proto/jsonw.h"
 #include "services/inner.h"
 
+enum { LAG_RETRY_MS = 1000 };
+
 const struct member *group_writer(struct reactor *r, struct conv *c, struct request *q, enum role least)
 {
     const struct member *m = shard_writer(r, c, q);
@@ -53,7 +55,8 @@ void group_add_settings(struct buf *b, const struct group_settings *s)
     enc_add_field(b, s->has_picture ? s->picture : STR(""));
 }
 
-/* Do they exist? */
+/* Do they exist, and have room for one more group? By the tables, which may be a little behind: what is bounded is what
+ * sync and lists must look through. */
 struct looking {
     struct conv *c;
     shard_fn *found;
@@ -65,6 +68,14 @@ static void no_user(struct reactor *r, struct conv *c, struct request *q)
     (void)c;
     reactor_fail(r, q, CODE_NOT_FOUND,
                  q->op == OP_group_create ? "members: there is no such user" : "users: there is no such user");
+}
+
+static void too_many(struct reactor *r, struct conv *c, struct request *q)
+{
+    (void)c;
+    reactor_fail(r, q, CODE_TOO_LARGE,
+                 q->op == OP_group_create ? "members: one of them is in as many groups as a user may be"
+                                          : "users: one of them is in as many groups as a user may be");
 }
 
 static void lookup_failed(struct reactor *r, struct conv *c, struct request *q)
@@ -85,7 +96,10 @@ static bool all_exist(const struct inner_users *u)
 static void on_looked_up(struct reactor *r, struct request *q, struct request *sub)
 {
     const struct looking *l = container_of(sub->result, struct looking, users);
-    shard_fn *next = sub->code != CODE_OK ? lookup_failed : all_exist(&l->users) ? l->found : no_user;
+    shard_fn *next = sub->code != CODE_OK    ? lookup_failed
+                     : !all_exist(&l->users) ? no_user
+                     : l->users.is_full      ? too_many
+                                             : l->found;
 
     shard_continue(r, l->c, q, next);
 }
@@ -95,18 +109,24 @@ void group_find_users(struct reactor *r, struct conv *c, struct request *q, cons
     struct request *sub;
     struct looking *l;
 
-    if (n == 0) {
-        found(r, c, q);
-        return;
-    }
     sub = reactor_ask_new(r, q, INNER_USERS_EXIST, on_looked_up);
     l = arena_alloc(&sub->arena, sizeof *l);
     l->c = c;
     l->found = found;
-    l->users = (struct inner_users){v, n, arena_alloc(&sub->arena, n * sizeof(bool))};
+    l->users = (struct inner_users){.v = v, .n = n, .exists = arena_alloc(&sub->arena, n), .are_joining = true};
     sub->result = &l->users;
     shard_hold(r, c);
     reactor_ask(r, sub, world_lookup(reactor_world(r)));
+}
+
+void group_append(struct reactor *r, struct conv *c, struct request *q)
+{
+    if (!world_tables_lag(reactor_world(r))) {
+        shard_append(r, c, q);
+        return;
+    }
+    q->retry_after_ms = LAG_RETRY_MS;
+    reactor_fail(r, q, CODE_UNAVAILABLE, "the server is busy with other groups; try again");
 }
 
 /* group.create. */
@@ -117,14 +137,11 @@ static void print_created(const struct entry *e, bool dup, struct buf *out)
     print_ok(e, dup, out);
 }
 
-static void create_found(struct reactor *r, struct conv *c, struct request *q) { shard_append(r, c, q); }
-
-/* The creator stands last; the others are asked about. */
+/* The creator is asked about, too: they are to be in one more. */
 static void create_admit(struct reactor *r, struct conv *c, struct request *q)
 {
     const struct entry *e = shard_entry(q);
-    size_t others = e->n_members - 1;
-    user_id *v = arena_alloc(&q->arena, (others + 1) * sizeof *v);
+    user_id *v = arena_alloc(&q->arena, e->n_members * sizeof *v);
 
     if (conv_admitted(c)->head) {
         reactor_fail(r, q, CODE_CONFLICT, "this cid was used for something else");
@@ -134,9 +151,9 @@ static void create_admit(struct reactor *r, struct conv *c, struct request *q)
         reactor_fail(r, q, CODE_TOO_LARGE, "members: more than a group may have");
         return;
     }
-    for (size_t i = 0; i < others; i++)
+    for (size_t i = 0; i < e->n_members; i++)
         v[i] = e->members[i].user;
-    group_find_users(r, c, q, v, others, create_found);
+    group_find_users(r, c, q, v, e->n_members, group_append);
 }
 
 /* Who names themselves among the members is in once, as the owner. */

@@ -17,10 +17,13 @@ enum { GROUP_KNOWN_FACTOR = 16 /* who is or was in, in multiples of the limit of
 const struct member *group_writer(struct reactor *r, struct conv *c, struct request *q, enum role least);
 /* The `ok` of all but group.create: {seq, ts}. */
 void group_print(const struct entry *e, bool dup, struct buf *out);
-/* Goes on with `found` if all of them are users, else ends the request; holds the conversation meanwhile. `v` lives as
- * long as the request. */
+/* Goes on with `found` if all of them are users who may be in one more group, else ends the request; holds the
+ * conversation meanwhile. `v`, at least one, lives as long as the request. */
 void group_find_users(struct reactor *r, struct conv *c, struct request *q, const user_id *v, size_t n,
                       shard_fn *found);
+
+/* shard_append for who changes the members of many: while the tables lag it is `unavailable`, before anything is. */
+void group_append(struct reactor *r, struct conv *c, struct request *q);
 
 /* The settings that an op names; `args` are those of group.create or group.update. */
 #define GROUP_SETTINGS(args)                                             \

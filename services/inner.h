@@ -8,10 +8,11 @@ enum inner_kind {
     INNER_NONE,
     /* asked of the lookup */
     INNER_LOGIN_DATA,  /* struct inner_login: the stored password hash of a username */
-    INNER_USERS_EXIST, /* struct inner_users: which of them exist */
+    INNER_USERS_EXIST, /* struct inner_users: which of them exist, and have room for one more group */
     INNER_USER_CONVS,  /* struct inner_convs: every conversation a user is or was in; waits for the barrier first */
     /* asked of the directory */
-    INNER_BARRIER,     /* ends when the tables hold everything committed in any log when it was asked */
+    INNER_BARRIER,     /* struct inner_barrier: ends when the tables hold what is before the targets; `unavailable` when
+                          that takes too long */
     INNER_ACCOUNT_ADD, /* struct inner_account: a hashed sign-up, with its first device */
     INNER_DEVICE_ADD,  /* struct inner_device: a login; device 0 makes a new one */
     INNER_SEED,        /* struct inner_seed: accounts without a password, a device and a token each */
@@ -62,6 +63,7 @@ struct inner_users {
     const user_id *v;
     size_t n;
     bool *exists;
+    bool are_joining, is_full; /* asked: they are to be in one more group; answered: one of them is in too many */
 };
 struct inner_convs {
     user_id user;
@@ -69,6 +71,9 @@ struct inner_convs {
         struct conv_id conv;
     } * v;
     size_t n;
+};
+struct inner_barrier {
+    const uint64_t *targets; /* of each reactor's log (directory_ends) */
 };
 struct inner_login {
     struct str username;

@@ -72,10 +72,13 @@ static void login_data(struct lookup *l, struct request *r)
 static void users_exist(struct lookup *l, struct request *r)
 {
     struct inner_users *a = r->result;
+    uint64_t max = l->world->limits.user_groups;
     enum err err = ERR_OK;
 
     for (size_t i = 0; i < a->n; i++)
         TRY(users_exists(l->db, a->v[i], &a->exists[i]));
+    for (size_t i = 0; i < a->n && a->are_joining && !a->is_full; i++)
+        TRY(conversations_has_groups(l->db, a->v[i], max ? max : USER_GROUPS_MAX, &a->is_full));
     lookup_answer(l, r);
     return;
 out:
@@ -101,10 +104,13 @@ static void user_convs(struct lookup *l, struct request *r)
     lookup_answer(l, r);
 }
 
-/* What the user was told by any log must be in the tables before they are asked. */
+/* What the user was told by any log must be in the tables before they are asked; what comes later need not, however
+ * much it is. */
 struct behind {
     struct lookup *l;
     struct request *r;
+    struct inner_barrier barrier;
+    uint64_t targets[BUS_PORTS_MAX];
 };
 
 static void barrier_passed(struct request *sub)
@@ -124,18 +130,18 @@ static void barrier_passed(struct request *sub)
 
 static void user_convs_when_current(struct lookup *l, struct request *r)
 {
+    struct behind *b = arena_alloc(&r->arena, sizeof *b);
     struct request *sub;
-    struct behind *b;
 
-    if (directory_is_current(l->world->directory)) {
+    *b = (struct behind){.l = l, .r = r, .barrier.targets = b->targets};
+    directory_ends(l->world->directory, b->targets);
+    if (directory_has(l->world->directory, b->targets)) {
         user_convs(l, r);
         return;
     }
-    sub = request_new(barrier_passed, NULL);
-    b = arena_alloc(&sub->arena, sizeof *b);
-    *b = (struct behind){l, r};
-    sub->asker = b;
+    sub = request_new(barrier_passed, b);
     sub->inner = INNER_BARRIER;
+    sub->result = &b->barrier;
     bus_request(l->port, world_directory(l->world), sub);
 }
 

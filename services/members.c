@@ -69,7 +69,7 @@ static const char *fault_of(const struct authority *a, const struct adding *add,
 static void add_found(struct reactor *r, struct conv *c, struct request *q)
 {
     shard_entry(q)->history_all = conv_admitted(c)->history_all;
-    shard_append(r, c, q);
+    group_append(r, c, q);
 }
 
 static void add_admit(struct reactor *r, struct conv *c, struct request *q)
@@ -161,7 +161,7 @@ static void remove_admit(struct reactor *r, struct conv *c, struct request *q)
     }
     e->members = v;
     e->n_members = users.n;
-    shard_append(r, c, q);
+    group_append(r, c, q);
 }
 
 static void remove_start(struct reactor *r, struct conv *c, struct request *q)

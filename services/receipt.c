@@ -12,7 +12,7 @@
 
 struct receipts {
     struct reactor *r;
-    struct link all;
+    struct map steps; /* by conversation, user and device */
 };
 
 struct cursors {
@@ -20,7 +20,7 @@ struct cursors {
 }; /* 0: not moved */
 
 struct step {
-    struct link link, all; /* conv.steps, receipts.all */
+    uint64_t hash; /* in receipts.steps */
     struct reactor *r;
     user_id user;
     device_id device;
@@ -35,13 +35,29 @@ struct step {
 static void step_committed(struct reactor *r, struct appended *a);
 static void on_rested(struct timer *t);
 
-static struct step *step_find(struct conv *c, const struct actor *who)
+struct step_key {
+    const struct conv *c;
+    const struct actor *who;
+};
+
+static bool is_step(const void *value, const void *key)
 {
-    list_each (&c->steps, s, struct step, link) {
-        if (s->user == who->user && s->device == who->device)
-            return s;
-    }
-    return NULL;
+    const struct step *s = value;
+    const struct step_key *k = key;
+
+    return s->log.conv == k->c && s->user == k->who->user && s->device == k->who->device;
+}
+
+static bool is_same(const void *value, const void *key) { return value == key; }
+
+static uint64_t step_hash(const struct conv *c, const struct actor *who)
+{
+    return hash_u64(hash_u64(c->hash ^ who->user) ^ who->device);
+}
+
+static struct step *step_find(struct reactor *r, const struct conv *c, const struct actor *who)
+{
+    return map_get(&reactor_receipts(r)->steps, step_hash(c, who), is_step, &(struct step_key){c, who});
 }
 
 static struct step *step_new(struct reactor *r, struct conv *c, const struct actor *who)
@@ -56,8 +72,8 @@ static struct step *step_new(struct reactor *r, struct conv *c, const struct act
     s->rest.fn = on_rested;
     list_init(&s->waiting);
     list_init(&s->next_waiting);
-    list_push(&c->steps, &s->link);
-    list_push(&reactor_receipts(r)->all, &s->all);
+    s->hash = step_hash(c, who);
+    map_add(&reactor_receipts(r)->steps, s->hash, s);
     conv_pin(c);
     return s;
 }
@@ -68,8 +84,7 @@ static void step_free(struct step *s)
     struct reactor *r = s->r;
 
     timer_stop(&s->rest);
-    list_remove(&s->link);
-    list_remove(&s->all);
+    map_take(&reactor_receipts(r)->steps, s->hash, is_same, s);
     mem_free(s);
     conv_unpin(r, c);
 }
@@ -159,28 +174,6 @@ static struct frame *print_event(struct reactor *r, const struct conv *c, const 
     return frame_text(buf_get(b));
 }
 
-static void tell_one(struct reactor *r, struct delivery d, user_id user)
-{
-    d.to = NULL;
-    d.only_user = user;
-    bus_emit(reactor_port(r), &d, NULL, NULL);
-}
-
-/* In a large group only who wrote lately cares, and each once. */
-static void tell_authors(struct reactor *r, const struct conv *c, const struct delivery *d, user_id but)
-{
-    for (unsigned i = 0; i < AUTHORS_KEPT; i++) {
-        user_id author = c->authors[i];
-        const struct member *m = author && author != but ? authority_member(&c->now, author) : NULL;
-        bool is_first = m && m->is_in;
-
-        for (unsigned j = 0; j < i && is_first; j++)
-            is_first = c->authors[j] != author;
-        if (is_first)
-            tell_one(r, *d, author);
-    }
-}
-
 /* The member's own other devices are told too, across whatever block: what was read here is read there. */
 static void announce(struct reactor *r, struct conv *c, const struct member *m, const struct step *s)
 {
@@ -194,12 +187,12 @@ static void announce(struct reactor *r, struct conv *c, const struct member *m, 
     };
 
     if (authority_is_blocked(&c->now) || !m->is_in) {
-        tell_one(r, d, s->user);
-    } else if (d.to->n <= RECEIPT_GROUP_MAX) {
+        conv_tell_one(r, &d, s->user);
+    } else if (d.to->n <= EVERYBODY_MAX) {
         bus_emit(reactor_port(r), &d, NULL, NULL);
     } else {
-        tell_one(r, d, s->user);
-        tell_authors(r, c, &d, s->user);
+        conv_tell_one(r, &d, s->user);
+        conv_tell_authors(r, c, &d, s->user);
     }
     frame_unref(d.frame);
 }
@@ -237,7 +230,7 @@ static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static void move(struct reactor *r, struct conv *c, struct request *q, struct cursors to)
 {
-    struct step *s = step_find(c, &q->actor);
+    struct step *s = step_find(r, c, &q->actor);
     const struct receipt_record *rec;
 
     if (!s)
@@ -289,17 +282,19 @@ void receipts_create(struct reactor *r, struct receipts **out)
     struct receipts *s = mem_new(struct receipts);
 
     s->r = r;
-    list_init(&s->all);
     *out = s;
 }
 
 void receipts_destroy(struct receipts *s)
 {
+    size_t at = 0;
+
     if (!s)
         return;
-    list_each (&s->all, step, struct step, all) {
+    for (struct step *step; (step = map_next(&s->steps, &at));) {
         timer_stop(&step->rest);
         mem_free(step);
     }
+    map_deinit(&s->steps);
     mem_free(s);
 }

@@ -5,7 +5,7 @@
 #pragma once
 #include "services/shard.h"
 
-enum { RECEIPT_MERGE_MS = 200, RECEIPT_GROUP_MAX = 32 /* above it only recent authors are told */ };
+enum { RECEIPT_MERGE_MS = 200 };
 
 void receipts_create(struct reactor *r, struct receipts **out);
 void receipts_destroy(struct receipts *s);

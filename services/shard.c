@@ -3,7 +3,7 @@
 #include "services/shard_state.h"
 #include <assert.h>
 
-enum { MEMBERS_A_WEIGHT = 16, CONVS_STANDARD = 100000, GARBAGE_MIN = 64, EVICT_LOOKS = 8 };
+enum { CONVS_BYTES_STANDARD = 64 << 20, GARBAGE_MIN = 64, EVICT_LOOKS = 8, SLOTS_BYTES = 32 /* in the map */ };
 
 /* The cache. */
 static bool conv_is(const void *value, const void *key) { return conv_eq(&((const struct conv *)value)->id, key); }
@@ -11,14 +11,18 @@ static bool conv_is(const void *value, const void *key) { return conv_eq(&((cons
 static void show_count(struct shards *s)
 {
     metric_put(reactor_metrics(s->r), METRIC_CONVS_CACHED, (int64_t)s->convs.count);
+    metric_put(reactor_metrics(s->r), METRIC_CONVS_BYTES, (int64_t)s->bytes);
 }
 
-static void set_weight(struct shards *s, struct conv *c)
+/* What it holds by now. */
+static void weigh(struct shards *s, struct conv *c)
 {
-    uint64_t weight = 1 + c->now.n_members / MEMBERS_A_WEIGHT;
+    size_t bytes = sizeof *c + SLOTS_BYTES + c->arena.bytes + c->ahead_arena.bytes;
 
-    s->weight += weight - c->weight;
-    c->weight = weight;
+    if (c->audience)
+        bytes += sizeof *c->audience + c->audience->n * sizeof c->audience->users[0];
+    s->bytes += bytes - c->bytes;
+    c->bytes = bytes;
 }
 
 static struct conv *conv_new(struct shards *s, const struct conv_id *id, uint64_t hash)
@@ -30,10 +34,9 @@ static struct conv *conv_new(struct shards *s, const struct conv_id *id, uint64_
     c->hash = hash;
     c->shard = shard_of(reactor_world(s->r)->data, id);
     list_init(&c->waiting);
-    list_init(&c->steps);
     list_push_front(&s->recent, &c->used);
     map_add(&s->convs, hash, c);
-    set_weight(s, c);
+    weigh(s, c);
     show_count(s);
     return c;
 }
@@ -50,7 +53,7 @@ static void conv_detach(struct shards *s, struct conv *c)
 {
     map_take(&s->convs, c->hash, conv_is, &c->id);
     list_remove(&c->used);
-    s->weight -= c->weight;
+    s->bytes -= c->bytes;
     show_count(s);
 }
 
@@ -66,12 +69,13 @@ static bool conv_is_idle(const struct conv *c)
            list_is_empty(&c->waiting);
 }
 
-/* Looks at a few of the longest unused; what is busy is in use after all. */
+/* From the longest unused on; what is busy is in use after all, and of those it looks at a few. A large one that came
+ * may have many small ones go. */
 static void make_room(struct shards *s)
 {
     struct link *at = s->recent.prev;
 
-    for (unsigned looks = 0; s->weight > s->weight_max && at != &s->recent && looks < EVICT_LOOKS; looks++) {
+    for (unsigned busy = 0; s->bytes > s->bytes_max && at != &s->recent && busy < EVICT_LOOKS;) {
         struct conv *c = container_of(at, struct conv, used);
 
         at = at->prev;
@@ -80,6 +84,7 @@ static void make_room(struct shards *s)
         } else {
             list_remove(&c->used);
             list_push_front(&s->recent, &c->used);
+            busy++;
         }
     }
 }
@@ -90,7 +95,9 @@ void conv_settle(struct reactor *r, struct conv *c)
 
     if (c->ahead.head == 0 && conv_is_idle(c))
         conv_forget(s, c);
-    if (s->weight > s->weight_max)
+    else
+        weigh(s, c);
+    if (s->bytes > s->bytes_max)
         make_room(s);
 }
 
@@ -149,7 +156,6 @@ static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)
         c->ahead = c->now;
         c->is_loaded = true;
         s->loading--;
-        set_weight(s, c);
         pump(r, c);
         return ERR_OK;
     }
@@ -275,11 +281,10 @@ struct audience *conv_audience(struct conv *c)
     return c->audience;
 }
 
-void conv_members_changed(struct shards *s, struct conv *c)
+void conv_members_changed(struct conv *c)
 {
     audience_unref(c->audience);
     c->audience = NULL;
-    set_weight(s, c);
 }
 
 void conv_tidy(struct conv *c)
@@ -328,10 +333,10 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
                    struct shards **out)
 {
     struct shards *s = mem_new(struct shards);
-    uint64_t bound = reactor_world(r)->limits.convs_cached ? reactor_world(r)->limits.convs_cached : CONVS_STANDARD;
+    uint64_t bound = reactor_world(r)->limits.convs_bytes ? reactor_world(r)->limits.convs_bytes : CONVS_BYTES_STANDARD;
 
     s->r = r;
-    s->weight_max = bound / reactor_world(r)->reactors + 1;
+    s->bytes_max = bound / reactor_world(r)->reactors + 1;
     s->on_tables = on_tables;
     s->on_failure = on_failure;
     list_init(&s->recent);

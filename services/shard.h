@@ -44,6 +44,12 @@ const struct authority *conv_admitted(const struct conv *c);
 const struct authority *conv_committed(const struct conv *c);
 /* Who is in by what is committed, as the bus wants it: borrowed, audience_ref what you keep. */
 struct audience *conv_audience(struct conv *c);
+/* Telling what concerns nobody for long, as receipts and typing: everybody (`to`) in conversations of at most
+ * EVERYBODY_MAX members. In larger ones only who wrote lately, each once, but not `but`: otherwise what each member
+ * says would cost as much as the group is large. */
+enum { EVERYBODY_MAX = 32 };
+void conv_tell_one(struct reactor *r, const struct delivery *d, user_id user);
+void conv_tell_authors(struct reactor *r, const struct conv *c, const struct delivery *d, user_id but);
 /* True when one of a pair blocks the other, whichever way. False for groups. */
 bool authority_is_blocked(const struct authority *a);
 

@@ -61,6 +61,8 @@ enum err shard_log_append(struct reactor *r, struct appended *a)
     err = stream_append(reactor_stream(r), (uint8_t)a->rec.kind, c->shard, topics, buf_get(b), &a->pos);
     if (err != ERR_OK)
         return err;
+    if (topics)
+        atomic_fetch_add_explicit(&reactor_world(r)->tables_lag, record_table_rows(&a->rec), memory_order_relaxed);
     admit(c, &a->rec);
     c->in_flight++;
     list_push(&s->appended, &a->link);
@@ -165,7 +167,7 @@ void shard_unchanged(struct reactor *r, struct conv *c, struct request *q, uint6
 }
 
 /* Commit. */
-static void apply_in_memory(struct shards *s, struct appended *a)
+static void apply_in_memory(struct appended *a)
 {
     struct conv *c = a->conv;
     struct authority ahead = c->ahead;
@@ -174,7 +176,7 @@ static void apply_in_memory(struct shards *s, struct appended *a)
     a->is_applied = true;
     c->touched += !is_entry(a) || a->rec.entry.kind != ENTRY_MESSAGE || a->rec.entry.n_mentions;
     if (changes_rights(&a->rec)) {
-        conv_members_changed(s, c);
+        conv_members_changed(c);
         c->changing--;
     }
     if (c->is_deep && c->changing)
@@ -191,7 +193,7 @@ static void apply_in_memory(struct shards *s, struct appended *a)
 static enum err apply(struct shards *s, struct appended *a)
 {
     if (!a->is_applied)
-        apply_in_memory(s, a);
+        apply_in_memory(a);
     return convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
 }
 
@@ -282,6 +284,29 @@ static struct audience *audience_of(struct conv *c, const struct entry *e)
     return all;
 }
 
+void conv_tell_one(struct reactor *r, const struct delivery *d, user_id user)
+{
+    struct delivery one = *d;
+
+    one.to = NULL;
+    one.only_user = user;
+    bus_emit(reactor_port(r), &one, NULL, NULL);
+}
+
+void conv_tell_authors(struct reactor *r, const struct conv *c, const struct delivery *d, user_id but)
+{
+    for (unsigned i = 0; i < AUTHORS_KEPT; i++) {
+        user_id author = c->authors[i];
+        const struct member *m = author && author != but ? authority_member(&c->now, author) : NULL;
+        bool is_first = m && m->is_in;
+
+        for (unsigned j = 0; j < i && is_first; j++)
+            is_first = c->authors[j] != author;
+        if (is_first)
+            conv_tell_one(r, d, author);
+    }
+}
+
 struct owing {
     struct notify *n;
     struct notify_hint *hint;
@@ -324,6 +349,15 @@ static void answer_repeats(struct reactor *r, struct work *w)
     }
 }
 
+/* Who writes a message has what is before it. */
+static void author_has(struct reactor *r, struct conv *c, const struct entry *e)
+{
+    const struct member *m = authority_member(&c->now, e->from);
+
+    if (m)
+        notify_delivered(reactor_notify(r), &c->hint, e->from, &c->id, m->delivered, e->seq);
+}
+
 static bool is_work(const void *value, const void *key) { return value == key; }
 
 /* Its answer, and that of those who asked the same meanwhile. */
@@ -347,7 +381,7 @@ static void entry_committed(struct reactor *r, struct appended *a)
     map_take(&reactor_shards(r)->cids, cid_slot(e->cid_hash), is_work, w);
     metric_add(reactor_metrics(r), METRIC_ENTRIES, 1);
     c->authors[c->next_author++ % AUTHORS_KEPT] = e->from;
-    notify_delivered(reactor_notify(r), &c->hint, e->from, &c->id, e->seq, e->seq); /* who writes has what is before */
+    author_has(r, c, e);
     tell(r, c, e);
     answer(r, w);
 }

@@ -1,5 +1,5 @@
 /* shard_state: what the files of the shards share: shard.c (order and life of a conversation), shard_once.c (repeats),
- * shard_log.c (append and commit). receipt.c keeps its steps here too. Nobody else includes it. */
+ * shard_log.c (append and commit). receipt.c uses it too. Nobody else includes it. */
 #pragma once
 #include "base/map.h"
 #include "services/notify.h"
@@ -19,15 +19,14 @@ struct conv {
     uint16_t shard;
     bool is_loaded, is_held, is_pumping, is_deep;
     unsigned pins, in_flight, changing; /* changing: in flight and more than a message */
-    uint64_t weight;
-    struct link waiting; /* struct work: writes in their order, and all else while it loads */
+    uint64_t bytes;                     /* that it holds, as last weighed */
+    struct link waiting;                /* struct work: writes in their order, and all else while it loads */
     struct authority now, ahead;
     struct arena arena, ahead_arena;
     size_t touched; /* records applied that may have left garbage in the arena */
     struct audience *audience;
     user_id authors[AUTHORS_KEPT];
     unsigned next_author;
-    struct link steps; /* receipt.c's */
     struct notify_hint hint;
 };
 
@@ -48,7 +47,7 @@ struct shards {
     struct reactor *r;
     struct map convs, cids; /* struct conv by id; struct work in flight by cid hash */
     struct link recent;
-    uint64_t weight, weight_max;
+    uint64_t bytes, bytes_max;
     unsigned held, loading;
     struct link appended; /* struct appended, in log order */
     uint64_t committed;
@@ -67,7 +66,7 @@ void conv_settle(struct reactor *r, struct conv *c);
 /* Goes on with a write: at once when it never waited, else by shard_continue. */
 void shard_go_on(struct reactor *r, struct conv *c, struct request *q, shard_fn *fn);
 /* What was committed changed who is in: the audience is made anew when next asked for. */
-void conv_members_changed(struct shards *s, struct conv *c);
+void conv_members_changed(struct conv *c);
 /* Copies the authority to a fresh arena when the old one holds mostly garbage. */
 void conv_tidy(struct conv *c);
 /* The write under way with this cid, or NULL. */

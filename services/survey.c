@@ -2,50 +2,117 @@
  * not matter. Printing goes row by row through the page, and what has room depends on what came before: so a batch is a
  * run of neighbours with one owner, and one is under way at a time. */
 #include "services/survey.h"
+#include "base/map.h"
 
 enum { LOOKING_MAX = 4 /* batches under way */ };
 
+/* A user who has surveys that run or wait. It is in `turns` while one waits and may run. */
+struct surveyor {
+    struct link turn;
+    struct link waiting;
+    user_id user;
+    unsigned running;
+};
+
 struct surveys {
     unsigned running;
-    struct link waiting;
+    struct map users;  /* struct surveyor */
+    struct link turns; /* who waited longest is first */
 };
 
 void surveys_create(struct surveys **out)
 {
     struct surveys *all = mem_new(struct surveys);
 
-    list_init(&all->waiting);
+    list_init(&all->turns);
     *out = all;
 }
 
-void surveys_destroy(struct surveys *all) { mem_free(all); }
+void surveys_destroy(struct surveys *all)
+{
+    size_t at = 0;
+
+    if (!all)
+        return;
+    for (struct surveyor *u; (u = map_next(&all->users, &at));)
+        mem_free(u);
+    map_deinit(&all->users);
+    mem_free(all);
+}
 
 static void ask_which(struct reactor *r, struct survey *s);
 
-static void leave(struct reactor *r)
+static bool is_user(const void *value, const void *key)
+{
+    return ((const struct surveyor *)value)->user == *(const user_id *)key;
+}
+
+static struct surveyor *surveyor_of(struct surveys *all, user_id user)
+{
+    struct surveyor *u = map_get(&all->users, hash_u64(user), is_user, &user);
+
+    if (u)
+        return u;
+    u = mem_new(struct surveyor);
+    u->user = user;
+    list_init(&u->waiting);
+    map_add(&all->users, hash_u64(user), u);
+    return u;
+}
+
+static void line_up(struct surveys *all, struct surveyor *u)
+{
+    if (!list_is_empty(&u->waiting) && u->running < SURVEYS_OF_USER && !link_is_in(&u->turn))
+        list_push(&all->turns, &u->turn);
+}
+
+/* An answer may come before the asking returns, and end a survey: so all is in order before each. */
+static void start_next(struct reactor *r)
 {
     struct surveys *all = reactor_surveys(r);
-    struct survey *next = list_first(&all->waiting, struct survey, link);
 
-    if (!next) {
-        all->running--;
-        return;
+    while (all->running < SURVEYS_MAX && !list_is_empty(&all->turns)) {
+        struct surveyor *u = list_first(&all->turns, struct surveyor, turn);
+        struct survey *s = list_first(&u->waiting, struct survey, link);
+
+        list_remove(&u->turn);
+        list_remove(&s->link);
+        u->running++;
+        all->running++;
+        line_up(all, u);
+        ask_which(r, s);
     }
-    list_remove(&next->link);
-    ask_which(r, next);
+}
+
+static void leave(struct reactor *r, struct surveyor *u)
+{
+    struct surveys *all = reactor_surveys(r);
+
+    all->running--;
+    u->running--;
+    line_up(all, u);
+    if (u->running == 0 && list_is_empty(&u->waiting)) {
+        map_take(&all->users, hash_u64(u->user), is_user, &u->user);
+        mem_free(u);
+    }
+    start_next(r);
 }
 
 void survey_ok(struct reactor *r, struct survey *s)
 {
-    reactor_ok(r, s->q);
-    leave(r);
+    struct surveyor *by = s->by;
+
+    reactor_ok(r, s->q); /* s may be gone */
+    leave(r, by);
 }
 
 static void fail(struct reactor *r, struct survey *s)
 {
+    struct surveyor *by = s->by;
+
     s->q->retry_after_ms = s->retry_after_ms;
     reactor_fail(r, s->q, s->code, s->why);
-    leave(r);
+    leave(r, by);
 }
 
 static void note_failure(struct survey *s, const struct request *sub)
@@ -102,12 +169,10 @@ void survey_start(struct reactor *r, struct survey *s)
 {
     struct surveys *all = reactor_surveys(r);
 
-    if (all->running == SURVEYS_MAX) {
-        list_push(&all->waiting, &s->link);
-        return;
-    }
-    all->running++;
-    ask_which(r, s);
+    s->by = surveyor_of(all, s->q->actor.user);
+    list_push(&s->by->waiting, &s->link);
+    line_up(all, s->by);
+    start_next(r);
 }
 
 /* Asking the owners. */

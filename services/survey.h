@@ -6,13 +6,14 @@
  *   survey_ok        ends the request, whose `out` the op has written around that
  *
  * A failure on the way ends the request. A reactor runs SURVEYS_MAX at a time, the others wait for their turn: so
- * memory is bounded however many somebody asks for at once. Thread: the reactor's. Memory: a survey is part of a struct
- * in its request's arena. */
+ * memory is bounded however many somebody asks for at once. Of one user it runs SURVEYS_OF_USER, and users take turns:
+ * so who has many conversations and asks often delays nobody else. Thread: the reactor's. Memory: a survey is part of a
+ * struct in its request's arena. */
 #pragma once
 #include "services/inner.h"
 #include "services/reactor.h"
 
-enum { SURVEYS_MAX = 64 };
+enum { SURVEYS_MAX = 64, SURVEYS_OF_USER = 2 };
 
 struct survey;
 typedef void survey_fn(struct reactor *r, struct survey *s);
@@ -30,6 +31,7 @@ struct survey {
     size_t done;
     /* the survey's own */
     struct link link;
+    struct surveyor *by;
     survey_fn *then;
     size_t end;
     unsigned asking;

@@ -20,6 +20,7 @@ struct tables {
     size_t n, cap;
     struct arena arena;
     bool is_dirty; /* committed since the last checkpoint */
+    uint64_t rows;
 };
 
 static size_t find(const struct tables *t, uint64_t log_id)
@@ -121,6 +122,7 @@ enum err tables_apply(struct tables *t, const struct log_record *r)
     enum err err;
 
     TRY(record_decode(r->kind, r->body, &t->arena, &record));
+    t->rows += record_table_rows(&record);
     if (record_is_for_tables(&record))
         TRY(apply_record(t->db, &record));
 out:
@@ -131,6 +133,8 @@ out:
                   r->kind, err_name(err));
     return err;
 }
+
+uint64_t tables_rows(const struct tables *t) { return t->rows; }
 
 enum err tables_reached(struct tables *t, uint64_t log_id, uint64_t pos)
 {

@@ -39,6 +39,7 @@ MUST_CHECK enum err tables_keep(struct tables *t, const uint64_t *log_ids, size_
  * offset. */
 MUST_CHECK enum err tables_begin(struct tables *t);
 MUST_CHECK enum err tables_apply(struct tables *t, const struct log_record *r);
+uint64_t tables_rows(const struct tables *t); /* about how many were written since it was opened, or tried to */
 MUST_CHECK enum err tables_reached(struct tables *t, uint64_t log_id, uint64_t pos);
 /* Adds to what is owed, or clears it. */
 MUST_CHECK enum err tables_owe(struct tables *t, const struct owed_row *o);

@@ -13,6 +13,7 @@ struct writer {
     struct conv *conv; /* pinned */
     user_id user;
     uint64_t hash;
+    uint64_t told_ms; /* 0: not yet */
 };
 
 static bool is_writer(const void *value, const void *key)
@@ -47,7 +48,10 @@ static void announce(struct reactor *r, struct conv *c, user_id user, bool on)
     jsonw_key_bool(b, "on", on);
     jsonw_close(b, '}');
     d.frame = frame_text(buf_get(b));
-    bus_emit(reactor_port(r), &d, NULL, NULL);
+    if (d.to->n <= EVERYBODY_MAX)
+        bus_emit(reactor_port(r), &d, NULL, NULL);
+    else
+        conv_tell_authors(r, c, &d, user);
     frame_unref(d.frame);
 }
 
@@ -99,6 +103,9 @@ static void set(struct reactor *r, struct conv *c, user_id user, bool on)
     if (!w)
         return;
     timer_set(reactor_loop(r), &w->timer, TYPING_MS);
+    if (w->told_ms && loop_now_ms(reactor_loop(r)) < w->told_ms + TYPING_REPEAT_MS)
+        return;
+    w->told_ms = loop_now_ms(reactor_loop(r));
     announce(r, c, user, true);
 }
 

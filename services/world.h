@@ -9,6 +9,7 @@
 #include "storage/placement.h"
 #include <stdatomic.h>
 
+enum { TABLES_LAG_MAX = 20000 /* rows */, USER_GROUPS_MAX = 20000 };
 enum { TOPIC_TABLES = 1 }; /* records that SQLite's tables are made from */
 
 struct directory;
@@ -16,7 +17,9 @@ struct account_gate;
 
 struct world_limits {
     uint64_t group_members; /* 1,024 by default */
-    uint64_t convs_cached;  /* conversations in memory, over all reactors */
+    uint64_t convs_bytes;   /* of conversations in memory, over all reactors; 0: 64 MiB */
+    uint64_t user_groups;   /* that one user may be, or have been, in; 0: 20,000 */
+    uint64_t tables_lag;    /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
 };
 struct world {
     struct env *env;
@@ -30,8 +33,15 @@ struct world {
     struct directory *directory;           /* set by directory_create */
     struct account_gate *gate;             /* passwords, of all reactors */
     _Atomic uint64_t revocations; /* counted up between a token's death and its announcement: see proto/auth.h */
+    _Atomic uint64_t tables_lag;  /* rows in the reactors' logs that the tables don't have yet, about */
     _Atomic bool draining;
 };
+/* The tables have so much to catch up with that nobody should give them much more. */
+static inline bool world_tables_lag(const struct world *w)
+{
+    return w->directory && atomic_load_explicit(&w->tables_lag, memory_order_relaxed) >
+                               (w->limits.tables_lag ? w->limits.tables_lag : TABLES_LAG_MAX);
+}
 static inline unsigned world_directory(const struct world *w) { return w->reactors; }
 static inline unsigned world_lookup(const struct world *w) { return w->reactors + 1; }
 static inline unsigned world_ports(const struct world *w) { return w->reactors + 2; }

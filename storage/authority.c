@@ -152,18 +152,22 @@ static void apply_receipt(struct authority *a, const struct receipt_record *r, s
 }
 
 /* The sending device gets a reply and no event. It has the entry, but its cursor may only follow when nothing before is
- * missing: a device's cursor says that it has everything. */
+ * missing: a device's cursor says that it has everything. Who writes a message has read what is before; who changes the
+ * group has not, so of such an entry the member's cursors, too, only follow when nothing before is missing. */
 static void move_author(struct authority *a, const struct entry *e, struct arena *arena)
 {
     struct member *m = authority_find(a, e->from);
     const struct device_cursor *c;
+    bool is_read, is_delivered;
 
     if (!m)
         return;
     c = find_device(m, e->device);
-    if (e->device && (c ? c->delivered : 0) + 1 >= e->seq)
+    is_delivered = e->device && (c ? c->delivered : 0) + 1 >= e->seq;
+    is_read = e->kind == ENTRY_MESSAGE || m->read + 1 >= e->seq;
+    if (is_delivered)
         move_device(m, e->device, e->seq, arena);
-    move_cursors(m, e->seq, e->seq);
+    move_cursors(m, is_read || is_delivered ? e->seq : 0, is_read ? e->seq : 0);
 }
 
 static void mention(struct member *m, uint64_t seq, struct arena *arena)

@@ -790,6 +790,62 @@ PROMISE(too_fast_is_refused_with_the_time_to_wait)
     client_close(&c);
 }
 
+static void say_group(struct client *c, int id, const char *op, const char *list, int members)
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "{\"id\":%d,\"op\":\"%s\",\"conv\":\"none\",\"title\":\"t\",\"cid\":\"c%d\",\"%s\":[", id, op, id,
+               list);
+    for (int i = 0; i < members; i++)
+        buf_printf(&b, "%s\"%s\"", i ? "," : "", user_id_text((user_id)(i + 10)));
+    buf_printf(&b, "]}");
+    client_frame(c, 0x81, b.p, b.len);
+    buf_deinit(&b);
+}
+
+static bool is_refused(struct client *c)
+{
+    assert_int_equal(client_next(c, &text), 0x81);
+    return strstr(text.p, "rate_limited") && strstr(text.p, "retry_after_ms");
+}
+
+PROMISE(who_names_many_members_pays_for_each)
+{
+    static const struct {
+        const char *op, *list;
+    } with[] = {{"group.create", "members"}, {"group.add", "users"}, {"group.remove", "users"}};
+
+    for (int i = 0; i < 3; i++) {
+        struct client c = client_login(rig, 1 + i, 1, "");
+
+        say_group(&c, 1, with[i].op, with[i].list, 1000);
+        assert_false(is_refused(&c));
+        say_group(&c, 2, with[i].op, with[i].list, 1000);
+        assert_true(is_refused(&c));
+        say_group(&c, 3, with[i].op, with[i].list, 1);
+        assert_false(is_refused(&c));
+        client_close(&c);
+    }
+}
+
+/* The writes come back soon, a tenth of a second each; the memberships don't. */
+PROMISE(memberships_have_a_budget_of_their_own)
+{
+    struct client c = client_login(rig, 1, 1, "");
+    struct pollfd p = {.fd = c.fd, .events = POLLIN};
+    int wait = 0;
+
+    say_group(&c, 1, "group.create", "members", 6000);
+    assert_false(is_refused(&c));
+    for (int i = 2; wait < 2000; i++) {
+        poll(&p, 1, wait); /* as it was told */
+        say_group(&c, i, "group.create", "members", 10);
+        assert_true(is_refused(&c));
+        wait = (int)strtol(strstr(text.p, "retry_after_ms\":") + 16, NULL, 10);
+    }
+    client_close(&c);
+}
+
 PROMISE(who_keeps_on_is_closed_with_4429)
 {
     struct client c = client_login(rig, 1, 1, "");
@@ -934,6 +990,8 @@ int main(void)
         ON(who_reads_slowly_is_not_cut, start_half_a_second),
         ON(a_message_has_a_heartbeat_to_arrive, start_quick),
         ON(too_fast_is_refused_with_the_time_to_wait, start_limited),
+        ON(who_names_many_members_pays_for_each, start_limited),
+        ON(memberships_have_a_budget_of_their_own, start_limited),
         ON(who_keeps_on_is_closed_with_4429, start_limited),
         ON(wrong_requests_count_and_who_keeps_on_is_closed, start_limited),
         ON(every_connection_that_ends_gives_its_place_back, start),

@@ -31,6 +31,8 @@ struct rig {
     char dir[64], log_dir[80], tables_path[80];
     bool is_limited, has_admin, is_open;
     uint64_t segment_bytes; /* 0: 4 MiB */
+    uint64_t barrier_ms;    /* the directory's */
+    struct world_limits limits;
     struct faultfs *faults;
     struct env env;
     struct world world;
@@ -153,7 +155,7 @@ HELPER void rig_open(struct rig *g)
     struct account_gate_conf gate = {.env = &g->env, .threads = 1, .is_limited = g->is_limited};
     char *why = NULL;
 
-    g->world = (struct world){.env = &g->env, .data = &g->data, .reactors = 1, .limits = {.group_members = 100}};
+    g->world = (struct world){.env = &g->env, .data = &g->data, .reactors = 1, .limits = g->limits};
     assert_ok(data_dir_open(&g->env, g->dir, 1, &g->data, &why));
     metrics_create(metric_table, METRIC_COUNT, &g->world.metrics);
     bus.key = &g->data.keys.bus;
@@ -174,6 +176,7 @@ HELPER void rig_open(struct rig *g)
                                                         .log_dir = g->log_dir,
                                                         .log_id = rig_log_id(g),
                                                         .segments = g->segments,
+                                                        .barrier_ms = g->barrier_ms,
                                                         .on_failure = rig_failed,
                                                         .arg = g,
                                                         .admin_path = g->has_admin ? g->dir : NULL},
@@ -228,6 +231,7 @@ HELPER struct rig *rig_new(void)
 {
     struct rig *g = mem_new(struct rig);
 
+    g->limits.group_members = 1000;
     snprintf(g->dir, sizeof g->dir, "/tmp/parley-directory-XXXXXX");
     assert_non_null(mkdtemp(g->dir));
     snprintf(g->log_dir, sizeof g->log_dir, "%s/log", g->dir);
@@ -247,6 +251,9 @@ HELPER struct rig *rig_new(void)
     g->ops[OP_device_list] = op_device_list;
     g->ops[OP_device_revoke] = op_device_revoke;
     g->ops[OP_message_send] = op_message_send;
+    g->ops[OP_group_create] = op_group_create;
+    g->ops[OP_group_add] = op_group_add;
+    g->ops[OP_group_remove] = op_group_remove;
     return g;
 }
 HELPER struct rig *rig_start(void)

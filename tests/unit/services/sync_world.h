@@ -13,6 +13,9 @@ struct known {
 static struct known known[KNOWN_MAX];
 static size_t n_known;
 static _Atomic int lookup_fails; /* so many times */
+static user_id held_user;        /* what is asked about them waits for release_held; 0: nobody */
+static struct request *held[64];
+static size_t n_held;
 
 HELPER void serve_convs(struct inner_convs *c, struct request *q)
 {
@@ -29,6 +32,10 @@ HELPER void sync_lookup(void *ctx, struct request *q)
         lookup_serve(ctx, q);
         return;
     }
+    if (held_user && ((struct inner_convs *)q->result)->user == held_user) {
+        held[n_held++] = q;
+        return;
+    }
     if (lookup_fails > 0) {
         lookup_fails--;
         request_fail(q, CODE_UNAVAILABLE, "later");
@@ -38,6 +45,13 @@ HELPER void sync_lookup(void *ctx, struct request *q)
         request_ok(q);
     }
     bus_reply(bus_port(w->bus, world_lookup(&w->world)), q);
+}
+/* On the look-up's thread. */
+HELPER void release_held(void *ctx)
+{
+    held_user = 0;
+    while (n_held)
+        sync_lookup(ctx, held[--n_held]);
 }
 HELPER void sync_open(struct world_test *w)
 {

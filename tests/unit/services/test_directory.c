@@ -345,20 +345,26 @@ static void send_message(struct rig *g, const struct person *from, user_id to, c
     rig_expect(a, CODE_OK, "\"seq\":");
 }
 
+/* Asks again while the tables take nothing. */
 static size_t convs_of(struct rig *g, user_id user)
 {
-    struct asked *a = rig_begin(g, world_lookup(&g->world));
-    struct inner_convs *in = arena_alloc(&a->q->arena, sizeof *in);
-    size_t n;
+    for (;;) {
+        struct asked *a = rig_begin(g, world_lookup(&g->world));
+        struct inner_convs *in = arena_alloc(&a->q->arena, sizeof *in);
+        enum code code;
+        size_t n;
 
-    in->user = user;
-    a->q->inner = INNER_USER_CONVS;
-    a->q->result = in;
-    rig_send(a);
-    assert_int_equal(rig_wait(a)->code, CODE_OK);
-    n = in->n;
-    rig_free(a);
-    return n;
+        in->user = user;
+        a->q->inner = INNER_USER_CONVS;
+        a->q->result = in;
+        rig_send(a);
+        code = rig_wait(a)->code;
+        n = in->n;
+        rig_free(a);
+        if (code == CODE_OK)
+            return n;
+        assert_int_equal(code, CODE_UNAVAILABLE);
+    }
 }
 
 PROMISE(a_conversation_that_was_answered_is_in_its_members_lists)
@@ -544,6 +550,219 @@ PROMISE(a_full_disk_is_unavailable_and_heals)
     rig_end(g);
 }
 
+static struct asked *begin_barrier(struct rig *g, uint64_t target)
+{
+    struct asked *a = rig_begin(g, world_directory(&g->world));
+    struct inner_barrier *b = arena_alloc(&a->q->arena, sizeof *b);
+    uint64_t *targets = arena_alloc(&a->q->arena, sizeof *targets);
+
+    *targets = target;
+    b->targets = targets;
+    a->q->inner = INNER_BARRIER;
+    a->q->result = b;
+    rig_send(a);
+    return a;
+}
+
+PROMISE(who_waits_for_the_tables_too_long_is_told_to_come_again)
+{
+    struct rig *g = rig_new();
+    struct asked *first, *second;
+
+    g->barrier_ms = 1;
+    rig_open(g);
+    first = begin_barrier(g, UINT64_MAX);
+    second = begin_barrier(g, UINT64_MAX);
+    assert_int_equal(rig_wait(first)->code, CODE_UNAVAILABLE);
+    assert_true(first->q->retry_after_ms > 0);
+    assert_int_equal(rig_wait(second)->code, CODE_UNAVAILABLE);
+    rig_free(first);
+    rig_free(second);
+    first = begin_barrier(g, 0);
+    assert_int_equal(rig_wait(first)->code, CODE_OK);
+    rig_free(first);
+    rig_end(g);
+}
+
+/* Many users; the last one's token is not needed. */
+enum { CROWD = 200 };
+static void seed_crowd(struct rig *g, user_id crowd[CROWD])
+{
+    struct buf lines = {0};
+    struct asked *a = begin_seed(g, "u", CROWD, &lines);
+    struct str rest, line, name, user;
+    size_t n = 0;
+
+    assert_int_equal(rig_wait(a)->code, CODE_OK);
+    rig_free(a);
+    for (rest = buf_get(&lines); str_cut(rest, '\n', &line, &rest); n++) {
+        assert_true(str_cut(line, '\t', &name, &line) && str_cut(line, '\t', &user, &line));
+        assert_true(user_parse(user, &crowd[n]));
+    }
+    assert_int_equal(n, CROWD);
+    buf_deinit(&lines);
+}
+
+static struct asked *begin_group(struct rig *g, user_id by, const user_id *v, size_t n, unsigned cid)
+{
+    struct asked *a = rig_op(g, OP_group_create, by, 1);
+    struct args_group_create *args = &a->q->args->group_create;
+    char text[16];
+
+    snprintf(text, sizeof text, "g%u", cid);
+    args->title = STR("t");
+    args->cid = arena_dup(&a->q->arena, str_c(text));
+    args->members.v = arena_alloc(&a->q->arena, n * sizeof *v);
+    memcpy(args->members.v, v, n * sizeof *v);
+    args->members.n = n;
+    rig_send(a);
+    return a;
+}
+
+static int64_t metric_of(struct rig *g, const char *name)
+{
+    struct buf b = {0}, line = {0};
+    const char *at;
+    int64_t n;
+
+    metrics_print(g->world.metrics, &b);
+    buf_char(&b, '\0');
+    buf_printf(&line, "\n%s ", name);
+    buf_char(&line, '\0');
+    at = strstr(b.p, line.p);
+    assert_non_null(at);
+    n = strtoll(at + line.len - 1, NULL, 10);
+    buf_deinit(&b);
+    buf_deinit(&line);
+    return n;
+}
+
+PROMISE(what_is_made_at_once_reaches_the_tables_in_slices)
+{
+    enum { GROUPS = 60, ROWS = GROUPS * CROWD, SLICE = 2000 + CROWD };
+    struct rig *g = rig_start();
+    struct asked *a[GROUPS];
+    struct db *rival = NULL;
+    user_id crowd[CROWD];
+    int64_t before;
+
+    seed_crowd(g, crowd);
+    before = metric_of(g, "parley_tables_commits_total");
+    assert_ok(db_open(g->tables_path, &rival));
+    assert_ok(db_begin(rival));
+    for (unsigned i = 0; i < GROUPS; i++)
+        a[i] = begin_group(g, crowd[0], crowd + 1, CROWD - 1, i);
+    for (unsigned i = 0; i < GROUPS; i++) {
+        assert_int_equal(rig_wait(a[i])->code, CODE_OK);
+        rig_free(a[i]);
+    }
+    db_rollback(rival);
+    db_close(rival);
+    assert_int_equal(convs_of(g, crowd[CROWD - 1]), GROUPS);
+    assert_true(metric_of(g, "parley_tables_commits_total") - before >= ROWS / SLICE);
+    rig_end(g);
+}
+
+PROMISE(nobody_is_in_more_groups_than_a_user_may_be)
+{
+    struct rig *g = rig_new();
+    user_id crowd[CROWD];
+    struct asked *a;
+
+    g->limits.user_groups = 3;
+    rig_open(g);
+    seed_crowd(g, crowd);
+    for (unsigned i = 0; i < 3; i++) {
+        a = begin_group(g, crowd[0], crowd + 1, 1, i);
+        assert_int_equal(rig_wait(a)->code, CODE_OK);
+        rig_free(a);
+        assert_int_equal(convs_of(g, crowd[0]), i + 1); /* the tables have it */
+    }
+    a = begin_group(g, crowd[0], crowd + 2, 1, 3);
+    assert_int_equal(rig_wait(a)->code, CODE_TOO_LARGE);
+    rig_free(a);
+    a = begin_group(g, crowd[2], crowd, 2, 0);
+    assert_int_equal(rig_wait(a)->code, CODE_TOO_LARGE);
+    assert_non_null(strstr(a->q->why, "groups"));
+    rig_free(a);
+    a = begin_group(g, crowd[0], crowd + 1, 1, 0);
+    assert_non_null(strstr(rig_wait(a)->out.p, "\"dup\":true"));
+    rig_free(a);
+    a = begin_group(g, crowd[2], crowd + 3, 5, 0);
+    assert_int_equal(rig_wait(a)->code, CODE_OK);
+    rig_free(a);
+    rig_end(g);
+}
+
+PROMISE(who_waits_for_ones_devices_is_bounded)
+{
+    enum { MANY = DIRECTORY_WRITES_MAX + 100 };
+    struct rig *g = rig_start();
+    struct person ann = sign_up(g, "ann", PASSWORD);
+    struct asked **a = mem_new_array(struct asked *, MANY), *fence;
+    struct db *rival = NULL;
+    unsigned won = 0, refused = 0;
+
+    assert_ok(db_open(g->tables_path, &rival));
+    assert_ok(db_begin(rival)); /* so the first stays under way */
+    for (size_t i = 0; i < MANY; i++) {
+        a[i] = rig_op(g, OP_device_revoke, ann.user, ann.device);
+        a[i]->q->args->device_revoke.device = ann.device;
+        rig_send(a[i]);
+    }
+    fence = begin_barrier(g, 0); /* served behind them */
+    rig_wait(fence);
+    rig_free(fence);
+    db_rollback(rival);
+    db_close(rival);
+    for (size_t i = 0; i < MANY; i++) {
+        enum code code = rig_wait(a[i])->code;
+
+        won += code == CODE_OK;
+        refused += code == CODE_UNAVAILABLE;
+        rig_free(a[i]);
+    }
+    assert_int_equal(won, 1);
+    assert_int_equal(refused, 100);
+    mem_free(a);
+    rig_end(g);
+}
+
+PROMISE(while_the_tables_lag_nobody_makes_them_lag_more)
+{
+    struct rig *g = rig_new();
+    struct db *rival = NULL;
+    user_id crowd[CROWD];
+    struct asked *a;
+    enum code code;
+
+    g->limits.tables_lag = 10;
+    rig_open(g);
+    seed_crowd(g, crowd);
+    assert_ok(db_open(g->tables_path, &rival));
+    assert_ok(db_begin(rival));
+    a = begin_group(g, crowd[0], crowd + 1, 20, 1);
+    assert_int_equal(rig_wait(a)->code, CODE_OK);
+    rig_free(a);
+    a = begin_group(g, crowd[0], crowd + 1, 20, 2);
+    assert_int_equal(rig_wait(a)->code, CODE_UNAVAILABLE);
+    assert_true(a->q->retry_after_ms > 0);
+    rig_free(a);
+    a = begin_group(g, crowd[0], crowd + 1, 20, 1); /* a repeat is one all the same */
+    assert_int_equal(rig_wait(a)->code, CODE_OK);
+    assert_non_null(strstr(a->q->out.p, "\"dup\":true"));
+    rig_free(a);
+    db_rollback(rival);
+    db_close(rival);
+    do { /* they take it now */
+        a = begin_group(g, crowd[0], crowd + 1, 20, 2);
+        code = rig_wait(a)->code;
+        rig_free(a);
+    } while (code == CODE_UNAVAILABLE);
+    assert_int_equal(code, CODE_OK);
+    rig_end(g);
+}
+
 PROMISE(tables_that_take_nothing_refuse_writes_and_lose_none)
 {
     struct rig *g = rig_start();
@@ -558,9 +777,7 @@ PROMISE(tables_that_take_nothing_refuse_writes_and_lose_none)
     first->q->args->user_update.status = STR("patient");
     rig_send(first);
     while (code == CODE_OK) { /* until the directory has noticed */
-        struct asked *a = rig_begin(g, world_directory(&g->world));
-        a->q->inner = INNER_BARRIER;
-        rig_send(a);
+        struct asked *a = begin_barrier(g, UINT64_MAX);
         code = rig_wait(a)->code;
         rig_free(a);
     }
@@ -676,6 +893,11 @@ int main(void)
         HOLDS(a_log_that_cannot_be_written_answers_nothing_and_says_so),
         HOLDS(seeded_accounts_have_tokens_that_work_and_no_password),
         HOLDS(a_full_disk_is_unavailable_and_heals),
+        HOLDS(who_waits_for_the_tables_too_long_is_told_to_come_again),
+        HOLDS(what_is_made_at_once_reaches_the_tables_in_slices),
+        HOLDS(nobody_is_in_more_groups_than_a_user_may_be),
+        HOLDS(who_waits_for_ones_devices_is_bounded),
+        HOLDS(while_the_tables_lag_nobody_makes_them_lag_more),
         HOLDS(tables_that_take_nothing_refuse_writes_and_lose_none),
         HOLDS(the_owner_seeds_a_running_server_through_its_socket),
         HOLDS(what_is_owed_is_kept_with_its_position),

@@ -137,6 +137,41 @@ PROMISE(who_left_knows_nothing_of_later)
     world_end(w);
 }
 
+PROMISE(typing_again_at_once_is_told_once)
+{
+    struct world_test *w = world_with_groups(2);
+    const char *conv = pair_z(w, ANN, BEN);
+    struct session *ben = session_open(w, BEN, 1, 1);
+
+    expect(w, ANN, SEND_TO(BEN, "a1", "x"), CODE_OK, "\"seq\":1");
+    for (int i = 0; i < 10; i++)
+        expect(w, ANN, JSON("{\"op\":\"typing\",\"conv\":\"%s\",\"on\":true}", conv), CODE_OK, "{}");
+    expect(w, ANN, JSON("{\"op\":\"typing\",\"conv\":\"%s\",\"on\":false}", conv), CODE_OK, "{}");
+    expect(w, ANN, SEND_TO(BEN, "a2", "x"), CODE_OK, "\"seq\":2");
+    mem_free(events_of(w, ben, 4)); /* the messages, on, off */
+    assert_int_equal(events_so_far(w, ben), 4);
+    world_end(w);
+}
+
+PROMISE(in_a_large_group_typing_is_told_to_recent_authors)
+{
+    struct world_test *w = world_with_groups(2);
+    const char *g = group_new(w, ANN, "g", 100, 50, false);
+    struct session *author = session_open(w, 120, 1, 1), *other = session_open(w, 121, 1, 1);
+    char *events;
+
+    expect(w, 120, SEND(g, "x", "hi"), CODE_OK, "\"seq\":2");
+    expect(w, 140, JSON("{\"op\":\"typing\",\"conv\":\"%s\",\"on\":true}", g), CODE_OK, "{}");
+    expect(w, 140, SEND(g, "y", "hi"), CODE_OK, "\"seq\":3");
+    events = events_of(w, author, 3);
+    assert_non_null(strstr(events, "\"typing\""));
+    mem_free(events);
+    events = events_of(w, other, 2);
+    assert_null(strstr(events, "\"typing\""));
+    mem_free(events);
+    world_end(w);
+}
+
 PROMISE(typing_is_told_to_the_others_and_forgotten)
 {
     struct world_test *w = world_with_groups(2);
@@ -172,6 +207,8 @@ int main(void)
         HOLDS(steps_are_merged_answered_and_survive_a_crash),
         HOLDS(in_a_large_group_recent_authors_are_told_and_the_list_has_pages),
         HOLDS(who_left_knows_nothing_of_later),
+        HOLDS(typing_again_at_once_is_told_once),
+        HOLDS(in_a_large_group_typing_is_told_to_recent_authors),
         HOLDS(typing_is_told_to_the_others_and_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,7 +99,7 @@ PROMISE(a_crash_loses_nothing_that_was_answered)
 struct count {
     struct world_test *w;
     size_t convs;
-    uint64_t weight;
+    uint64_t bytes;
 };
 static void count_convs(void *arg)
 {
@@ -107,7 +107,7 @@ static void count_convs(void *arg)
     struct shards *s = reactor_shards(n->w->r[0]);
 
     n->convs = s->convs.count;
-    n->weight = s->weight;
+    n->bytes = s->bytes;
 }
 
 PROMISE(conversations_come_and_go_with_the_room_there_is)
@@ -115,7 +115,7 @@ PROMISE(conversations_come_and_go_with_the_room_there_is)
     struct world_test *w = world_new(1);
     struct count n = {.w = w};
 
-    w->limits.convs_cached = 10;
+    w->limits.convs_bytes = 20000;
     world_open(w);
     for (int round = 0; round < 2; round++)
         for (user_id u = 100; u < 200; u++)
@@ -123,6 +123,44 @@ PROMISE(conversations_come_and_go_with_the_room_there_is)
     expect(w, ANN, SEND_TO(100, "c0", "hi"), CODE_OK, "\"dup\":true");
     on_reactor(w, 0, count_convs, &n);
     assert_in_range(n.convs, 1, 11);
+    world_end(w);
+}
+
+struct held {
+    struct world_test *w;
+    size_t bytes, convs;
+};
+static void add_held(void *arg)
+{
+    struct held *h = arg;
+
+    h->bytes = h->convs = 0;
+    list_each (&reactor_shards(h->w->r[0])->recent, c, struct conv, used) {
+        h->bytes += sizeof *c + c->arena.bytes + c->ahead_arena.bytes;
+        h->convs++;
+    }
+}
+
+/* One large group takes the room of many chats, so counting them bounds nothing. */
+PROMISE(conversations_in_memory_are_bounded_by_what_they_take)
+{
+    enum { BOUND = 1 << 20, GROUPS = 30, MEMBERS = 500 };
+    struct world_test *w = world_with_groups(1);
+    struct held h = {.w = w};
+
+    world_close(w);
+    w->limits.convs_bytes = BOUND;
+    world_open(w);
+    for (user_id u = 100; u < 300; u++)
+        expect(w, ANN, SEND_TO(u, "c", "hi"), CODE_OK, "\"seq\":1");
+    on_reactor(w, 0, add_held, &h);
+    assert_int_equal(h.convs, 200);
+    for (int i = 0; i < GROUPS; i++) {
+        group_new(w, ANN, JSON("g%d", i), 100, MEMBERS, false);
+        on_reactor(w, 0, add_held, &h);
+        assert_in_range(h.bytes, 1, BOUND);
+    }
+    assert_in_range(h.convs, 2, GROUPS - 1);
     world_end(w);
 }
 
@@ -139,7 +177,7 @@ PROMISE(what_does_not_exist_takes_no_room)
     }
     on_reactor(w, 0, count_convs, &n);
     assert_int_equal(n.convs, 0);
-    assert_int_equal(n.weight, 0);
+    assert_int_equal(n.bytes, 0);
     world_end(w);
 }
 
@@ -369,6 +407,7 @@ int main(void)
         HOLDS(a_repeat_of_what_is_under_way_waits_for_it),
         HOLDS(the_same_cid_for_something_else_is_a_conflict),
         HOLDS(conversations_come_and_go_with_the_room_there_is),
+        HOLDS(conversations_in_memory_are_bounded_by_what_they_take),
         HOLDS(what_does_not_exist_takes_no_room),
         HOLDS(rights_count_what_is_under_way),
         HOLDS(what_waits_for_a_cold_conversation_runs_in_order_when_it_is_there),

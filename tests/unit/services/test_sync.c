@@ -281,6 +281,28 @@ PROMISE(more_at_once_than_may_run_wait_for_their_turn)
     world_end(w);
 }
 
+PROMISE(who_asks_much_at_once_delays_nobody_else)
+{
+    enum { N = 50 };
+    struct world_test *w = sync_world(2);
+    char *g = group_of_two(w, "g");
+    struct answer *a[N];
+
+    held_user = ANN;
+    for (int i = 0; i < N; i++)
+        a[i] = ask_start(w, 0, ANN, 1, i % 2 ? SYNC(" ") : "{\"op\":\"conversation.list\"}");
+    expect(w, BEN, SYNC(" "), CODE_OK, g);
+    assert_int_equal(n_held, 2); /* all that were asked before Ben's are there */
+    on_reactor(w, w->reactors, release_held, w);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(answer_wait(a[i])->code, CODE_OK);
+        assert_non_null(strstr(a[i]->text, g));
+        answer_free(a[i]);
+    }
+    mem_free(g);
+    world_end(w);
+}
+
 PROMISE(cursors_that_are_not_ours_are_refused)
 {
     static const char *const bad[] = {"", "A", "!!!!", "AQ", "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
@@ -324,6 +346,7 @@ int main(void)
         HOLDS(a_page_ends_at_its_bytes_with_at_least_one_entry),
         HOLDS(a_busy_lookup_is_said_and_harms_nobody),
         HOLDS(more_at_once_than_may_run_wait_for_their_turn),
+        HOLDS(who_asks_much_at_once_delays_nobody_else),
         HOLDS(cursors_that_are_not_ours_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

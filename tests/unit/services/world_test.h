@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "proto/args.h"
 #include "proto/metrics.h"
+#include "services/inner.h"
 #include "services/notify.h"
 #include "services/reactor.h"
 #include "services/views.h"
@@ -95,11 +96,7 @@ HELPER void on_reactor(struct world_test *w, unsigned i, void (*fn)(void *), voi
 HELPER void lookup_serve(void *ctx, struct request *q)
 {
     struct world_test *w = ctx;
-    struct inner_users {
-        const user_id *v;
-        size_t n;
-        bool *exists;
-    } *u = q->result;
+    struct inner_users *u = q->result;
 
     __atomic_add_fetch(&w->users_asked, 1, __ATOMIC_RELAXED);
     for (size_t i = 0; i < u->n; i++)

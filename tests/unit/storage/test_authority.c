@@ -123,9 +123,32 @@ static void leaving_and_returning_leaves_a_gap(void **state)
     apply(f, members(f, 50, MEMBERS_REMOVED, 50, ROLE_MEMBER)); /* 9: leaves */
     apply(f, message(f, 10));                                   /* 10 */
     assert_int_equal(member_last_visible(member(f, 50), 10), 9);
-    assert_int_equal(member(f, 50)->read, 9); /* their own entry */
+    assert_int_equal(member(f, 50)->read, 4); /* leaving reads nothing */
     assert_int_equal(member_last_visible(member(f, 50), 7), 5);
     assert_int_equal(member_last_visible(member(f, 50), 2), 0);
+}
+
+/* A message says that its author has read what is before it; a new title doesn't. */
+static void changing_a_group_reads_no_messages(void **state)
+{
+    struct fixture *f = *state;
+    struct record r;
+
+    apply(f, model_created(&f->m, 10, 2)); /* 1: nothing was before it */
+    assert_int_equal(member(f, 10)->read, 1);
+    apply(f, model_entry(&f->m, ENTRY_SETTINGS, 10)); /* 2: nor between */
+    assert_int_equal(member(f, 10)->read, 2);
+    apply(f, message(f, 20));                         /* 3 */
+    apply(f, model_entry(&f->m, ENTRY_SETTINGS, 10)); /* 4 */
+    assert_int_equal(member(f, 10)->read, 2);
+    assert_int_equal(member(f, 10)->delivered, 2);
+    r = model_entry(&f->m, ENTRY_SETTINGS, 20); /* 5: by a device that has all */
+    apply(f, (struct record){.kind = RECORD_RECEIPT, .receipt = {f->m.conv, 20, r.entry.device, 4, 0, 1}});
+    apply(f, r);
+    assert_int_equal(member(f, 20)->read, 3);
+    assert_int_equal(member(f, 20)->delivered, 5);
+    apply(f, message(f, 10)); /* 6 */
+    assert_int_equal(member(f, 10)->read, 6);
 }
 
 static void returning_at_once_leaves_no_gap(void **state)
@@ -466,9 +489,11 @@ static void naive_apply(struct naive *all, const struct record *r)
         all[e->mentions[i] / 10].mentioned[e->seq] = all[e->mentions[i] / 10].is_in;
     if (all[e->from / 10].ever) {
         uint64_t *device = &all[e->from / 10].device[e->device % DEVICES];
-        if (*device + 1 == e->seq)
+        bool is_next = *device + 1 == e->seq;
+        bool is_read = e->kind == ENTRY_MESSAGE || all[e->from / 10].read + 1 == e->seq;
+        if (is_next)
             *device = e->seq;
-        naive_read(&all[e->from / 10], e->seq, e->seq);
+        naive_read(&all[e->from / 10], is_next || is_read ? e->seq : 0, is_read ? e->seq : 0);
     }
 }
 
@@ -547,6 +572,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         GROUP(a_created_group_has_its_members_and_settings),
         GROUP(leaving_and_returning_leaves_a_gap),
+        GROUP(changing_a_group_reads_no_messages),
         GROUP(returning_at_once_leaves_no_gap),
         GROUP(all_history_opens_from_the_first_seq),
         GROUP(who_is_in_is_not_added_and_who_is_out_is_not_removed),

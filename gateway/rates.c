@@ -89,8 +89,6 @@ void gateway_print_rates(const struct gateway *g, struct buf *b)
                                         [RATE_WRITE] = "write",
                                         [RATE_SEND] = "send",
                                         [RATE_RECEIPT] = "receipt",
-                                        [LIMIT_CONNECT] = NULL,
-                                        [LIMIT_NAME] = NULL,
                                         [LIMIT_MEMBERSHIPS] = "memberships"};
 
     if (!g->conf.rate_limit)

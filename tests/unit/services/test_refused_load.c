@@ -109,6 +109,8 @@ PROMISE(who_asks_again_from_inside_a_refusal_is_served_by_a_load_of_its_own)
     sem_wait(&c.done);
     for (int i = 0; i < WORKERS; i++)
         sem_post(&stoppers[i].go);
+    while (pool_waiting(w->pool)) /* it has room again */
+        usleep(1000);
     expect(w, ANN, JSON("{\"op\":\"history\",\"conv\":\"%s\"}", pair_z(w, ANN, BEN)), CODE_OK, "\"seq\":1");
     assert_int_equal(c.codes[0], CODE_UNAVAILABLE);
     assert_int_equal(c.codes[1], CODE_UNAVAILABLE);

@@ -1,4 +1,5 @@
 #include "tests/unit/services/sync_world.h"
+#include <sched.h>
 
 static void say(struct world_test *w, user_id from, const char *conv, const char *cid, int n)
 {
@@ -7,10 +8,14 @@ static void say(struct world_test *w, user_id from, const char *conv, const char
 }
 static char *dup_z(const char *z) { return mem_dup(str_c(z)); }
 
-/* A group of ANN and BEN, with 3 messages by ANN: seqs 1..4. */
+/* A group of ANN and BEN, with 3 messages by ANN: seqs 1..4; active later than all before it. */
 static char *group_of_two(struct world_test *w, const char *cid)
 {
+    int64_t before = env_now_ms(env_posix());
     char *g;
+
+    while (env_now_ms(env_posix()) == before) /* what is as old goes by its id */
+        sched_yield();
 
     expect(w, ANN, CREATE(cid, USERS_OF(BEN), " "), CODE_OK, "\"seq\":1");
     g = group_z(w, ANN, cid);

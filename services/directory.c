@@ -101,7 +101,7 @@ void directory_serve(void *ctx, struct request *r)
         seed_serve(d, r);
         break;
     default:
-        assert(!"an inner request of somebody else's");
+        assert(false && "an inner request of somebody else's");
         break;
     }
 }

@@ -12,7 +12,7 @@ enum { WATCH_MS = 1000 };
 struct hold {
     struct directory *d;
     struct hold_conf conf;
-    enum { PINNING, CHECKPOINTING, HELD, RELEASING } state;
+    enum hold_state { PINNING, CHECKPOINTING, HELD, RELEASING } state;
     unsigned pending;
     bool is_over; /* nobody is told any more */
     struct buf lines;
@@ -39,7 +39,7 @@ static void on_answer(struct request *q)
         go_on(h);
 }
 
-static void ask_all(struct hold *h, int state, int step)
+static void ask_all(struct hold *h, enum hold_state state, enum hold_step step)
 {
     struct directory *d = h->d;
 

@@ -57,7 +57,7 @@ struct inner_conv_batch {
     bool is_full;  /* there is no room for what comes next */
 };
 struct inner_hold {
-    enum { HOLD_PIN, HOLD_CHECKPOINT, HOLD_RELEASE } step;
+    enum hold_step { HOLD_PIN, HOLD_CHECKPOINT, HOLD_RELEASE } step;
 };
 struct inner_users {
     const user_id *v;

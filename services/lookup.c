@@ -168,7 +168,7 @@ static void serve(void *ctx, struct request *r)
         user_convs_when_current(l, r);
         break;
     default:
-        assert(!"an inner request of somebody else's");
+        assert(false && "an inner request of somebody else's");
         break;
     }
 }

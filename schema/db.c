@@ -313,8 +313,6 @@ enum err db_run(struct db *d, const char *sql, const char *types, ...)
     return err;
 }
 
-int db_changes(const struct db *d) { return sqlite3_changes(d->h); }
-
 enum err rows_begin(struct rows *q, struct db *d, const char *sql, const char *types, ...)
 {
     sqlite3_stmt *s = NULL;
@@ -353,7 +351,6 @@ void rows_end(struct rows *q)
 }
 
 int64_t rows_i64(const struct rows *q, int col) { return sqlite3_column_int64(q->stmt, col); }
-bool rows_is_null(const struct rows *q, int col) { return sqlite3_column_type(q->stmt, col) == SQLITE_NULL; }
 
 struct str rows_str(const struct rows *q, int col)
 {

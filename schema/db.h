@@ -31,7 +31,6 @@ size_t db_wal_pages(const struct db *d); /* in the write-ahead file, as of the l
  * as text, n struct str as text and NULL when empty, x struct str as blob. Texts are borrowed until the statement ends.
  */
 MUST_CHECK enum err db_run(struct db *d, const char *sql, const char *types, ...);
-int db_changes(const struct db *d); /* rows of the last db_run */
 
 struct rows {
     struct db *db;
@@ -44,5 +43,4 @@ MUST_CHECK enum err rows_next(struct rows *q);
 void rows_end(struct rows *q);
 int64_t rows_i64(const struct rows *q, int col);
 static inline uint64_t rows_u64(const struct rows *q, int col) { return (uint64_t)rows_i64(q, col); }
-bool rows_is_null(const struct rows *q, int col);
 struct str rows_str(const struct rows *q, int col); /* text or blob; empty for NULL; good until the next row */

@@ -123,7 +123,7 @@ static void ask_for_user(struct reactor *r, struct conv *c, struct request *q)
     l->users = (struct inner_users){
         .v = &q->args->message_send.user, .n = 1, .exists = arena_alloc(&sub->arena, sizeof(bool))};
     sub->result = &l->users;
-    shard_hold(r, c);
+    shard_hold(c);
     reactor_ask(r, sub, world_lookup(reactor_world(r)));
 }
 

@@ -115,7 +115,7 @@ void group_find_users(struct reactor *r, struct conv *c, struct request *q, cons
     l->found = found;
     l->users = (struct inner_users){.v = v, .n = n, .exists = arena_alloc(&sub->arena, n), .are_joining = true};
     sub->result = &l->users;
-    shard_hold(r, c);
+    shard_hold(c);
     reactor_ask(r, sub, world_lookup(reactor_world(r)));
 }
 

@@ -128,5 +128,3 @@ void notify_accounted(struct notify *n, uint64_t pos)
     n->accounted = pos;
     wait_for_next(n);
 }
-
-bool notify_is_idle(const struct notify *n) { return !n->is_sent && !n->batch.v && owed_count(&n->table) == 0; }

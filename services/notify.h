@@ -32,7 +32,6 @@ void notify_delivered(struct notify *n, struct notify_hint *hint, user_id user, 
                       uint64_t delivered, uint64_t head);
 /* Every record before `pos` has been looked at. */
 void notify_accounted(struct notify *n, uint64_t pos);
-bool notify_is_idle(const struct notify *n);
 
 /* Recovery: the records of one old log from its owed position on, in order, after its stores were replayed. */
 struct notify_replay;

@@ -15,7 +15,6 @@ struct world *reactor_world(const struct reactor *r) { return r->world; }
 struct env *reactor_env(const struct reactor *r) { return r->world->env; }
 struct port *reactor_port(const struct reactor *r) { return r->port; }
 struct loop *reactor_loop(const struct reactor *r) { return r->loop; }
-struct pool *reactor_pool(const struct reactor *r) { return r->conf.pool; }
 struct metric_set *reactor_metrics(const struct reactor *r) { return r->metrics; }
 struct stream *reactor_stream(const struct reactor *r) { return r->stream; }
 const struct data_keys *reactor_keys(const struct reactor *r) { return &r->world->data->keys; }
@@ -158,9 +157,4 @@ void reactor_destroy(struct reactor *r)
     reactor_drop_reads(r);
     buf_deinit(&r->scratch);
     mem_free(r);
-}
-
-bool reactor_is_idle(const struct reactor *r)
-{
-    return r->asking == 0 && r->reading == 0 && shards_are_idle(r->shards) && notify_is_idle(r->notify);
 }

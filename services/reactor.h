@@ -48,14 +48,11 @@ struct reactor_conf {
 MUST_CHECK enum err reactor_create(const struct reactor_conf *c, struct reactor **out);
 /* Closes the log (flushed and synced first); what was not answered stays unanswered. */
 void reactor_destroy(struct reactor *r);
-/* Nothing appended is uncommitted, and nothing waits for a cold read or another service. */
-bool reactor_is_idle(const struct reactor *r);
 
 struct world *reactor_world(const struct reactor *r);
 struct env *reactor_env(const struct reactor *r);
 struct port *reactor_port(const struct reactor *r);
 struct loop *reactor_loop(const struct reactor *r);
-struct pool *reactor_pool(const struct reactor *r);
 struct metric_set *reactor_metrics(const struct reactor *r);
 struct stream *reactor_stream(const struct reactor *r);
 const struct data_keys *reactor_keys(const struct reactor *r);

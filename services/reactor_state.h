@@ -22,8 +22,7 @@ struct reactor {
     struct gauges *gauges;
     struct link spare_reads; /* struct read: kept for the next */
     unsigned n_spare;
-    unsigned asking, reading; /* questions without an answer, reads waiting for the disk */
-    uint64_t broken;          /* counted: the ids of `internal` answers */
+    uint64_t broken; /* counted: the ids of `internal` answers */
 };
 
 /* The server of the port. */

@@ -11,7 +11,6 @@ static void on_answer(struct request *sub)
 {
     struct ask *a = sub->asker;
 
-    a->r->asking--;
     a->fn(a->r, a->q, sub);
     request_free(sub);
 }
@@ -28,11 +27,7 @@ struct request *reactor_ask_new(struct reactor *r, struct request *q, int inner,
     return sub;
 }
 
-void reactor_ask(struct reactor *r, struct request *sub, unsigned to)
-{
-    r->asking++;
-    bus_request(r->port, to, sub);
-}
+void reactor_ask(struct reactor *r, struct request *sub, unsigned to) { bus_request(r->port, to, sub); }
 
 /* Reads mostly find everything in memory, and then a struct read goes back to the spare ones as it came: zeroed. */
 enum { SPARE_READS = 16 };
@@ -75,13 +70,10 @@ static void on_loaded(struct lsm_need *need)
     struct read *d = container_of(need, struct read, need);
     struct reactor *r = d->r;
 
-    r->reading--;
-    if (d->fn(r, d->arg, need) == ERR_AGAIN) {
-        r->reading++;
+    if (d->fn(r, d->arg, need) == ERR_AGAIN)
         lsm_need_load(need);
-        return;
-    }
-    read_end(r, d);
+    else
+        read_end(r, d);
 }
 
 void reactor_read(struct reactor *r, reactor_read_fn *fn, void *arg)
@@ -97,7 +89,6 @@ void reactor_read(struct reactor *r, reactor_read_fn *fn, void *arg)
     d->fn = fn;
     d->arg = arg;
     d->is_cold = true;
-    r->reading++;
     lsm_need_load(&d->need);
 }
 

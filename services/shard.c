@@ -149,20 +149,17 @@ static void refuse_all(struct reactor *r, struct conv *c, enum err err)
 static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)
 {
     struct conv *c = arg;
-    struct shards *s = reactor_shards(r);
     enum err err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
 
     if (err == ERR_OK || err == ERR_NOT_FOUND) {
         c->ahead = c->now;
         c->is_loaded = true;
-        s->loading--;
         pump(r, c);
         return ERR_OK;
     }
     arena_deinit(&c->arena);
     if (err == ERR_AGAIN)
         return err;
-    s->loading--;
     refuse_all(r, c, err);
     return ERR_OK;
 }
@@ -187,7 +184,6 @@ static void wait_for_load(struct reactor *r, struct conv *c, struct work *w)
     list_push(&c->waiting, &w->link);
     if (!is_first)
         return;
-    reactor_shards(r)->loading++;
     reactor_read(r, load_step, c);
 }
 
@@ -218,11 +214,10 @@ void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, 
     conv_unpin(r, c);
 }
 
-void shard_hold(struct reactor *r, struct conv *c)
+void shard_hold(struct conv *c)
 {
     assert(!c->is_held);
     c->is_held = true;
-    reactor_shards(r)->held++;
 }
 
 void shard_continue(struct reactor *r, struct conv *c, struct request *q, shard_fn *fn)
@@ -231,7 +226,6 @@ void shard_continue(struct reactor *r, struct conv *c, struct request *q, shard_
 
     assert(c->is_held);
     c->is_held = false;
-    reactor_shards(r)->held--;
     c->is_pumping = true;
     fn(r, c, q);
     if (!is_outermost)
@@ -358,5 +352,3 @@ void shards_destroy(struct shards *s)
     map_deinit(&s->cids);
     mem_free(s);
 }
-
-bool shards_are_idle(const struct shards *s) { return s->held == 0 && s->loading == 0 && list_is_empty(&s->appended); }

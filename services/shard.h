@@ -30,7 +30,7 @@ void shard_write(struct reactor *r, const struct conv_id *id, struct request *q,
 void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
 
 /* The write waits for something: no other write of this conversation runs until shard_continue, which runs fn. */
-void shard_hold(struct reactor *r, struct conv *c);
+void shard_hold(struct conv *c);
 void shard_continue(struct reactor *r, struct conv *c, struct request *q, shard_fn *fn);
 /* A reader that comes back to the conversation after waiting keeps it in memory meanwhile. */
 void conv_pin(struct conv *c);

@@ -99,7 +99,7 @@ static bool stall(struct reactor *r, struct conv *c, struct work *w)
 
     if (s->has_failed || loop_now_ms(reactor_loop(r)) >= w->since_ms + STALL_MS)
         return false;
-    shard_hold(r, c);
+    shard_hold(c);
     list_push(&s->stalled, &w->link);
     if (!timer_is_set(&s->stall))
         timer_set(reactor_loop(r), &s->stall, STALL_LOOK_MS);

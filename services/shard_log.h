@@ -20,7 +20,6 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
 void shards_destroy(struct shards *s);
 /* The timer of appends that wait for room. */
 void shards_stall_over(struct timer *t);
-bool shards_are_idle(const struct shards *s);
 /* Everything before `end` of this reactor's log is durable. */
 void shards_committed(struct shards *s, uint64_t end);
 

@@ -45,10 +45,10 @@ static void answer_broken(struct reactor *r, struct conv *c, struct request *q)
     reactor_broken(r, q, "cid_index", work_of(q)->err);
 }
 
-static void hold_once(struct reactor *r, struct conv *c)
+static void hold_once(struct conv *c)
 {
     if (!c->is_held)
-        shard_hold(r, c);
+        shard_hold(c);
 }
 
 /* Looks into the index; for what is there, reads the entry, since its time belongs to the answer. */
@@ -76,7 +76,7 @@ static enum err look_step(struct reactor *r, void *arg, struct lsm_need *need)
 
     switch (err) {
     case ERR_AGAIN:
-        hold_once(r, c);
+        hold_once(c);
         return err;
     case ERR_NOT_FOUND:
         shard_go_on(r, c, w->q, w->admit);

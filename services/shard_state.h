@@ -48,7 +48,6 @@ struct shards {
     struct map convs, cids; /* struct conv by id; struct work in flight by cid hash */
     struct link recent;
     uint64_t bytes, bytes_max;
-    unsigned held, loading;
     struct link appended; /* struct appended, in log order */
     uint64_t committed;
     struct timer retry;  /* the store was too busy to take what is committed */

@@ -34,7 +34,7 @@ below_services = services queue storage schema proto base
 below_gateway  = gateway queue proto base
 below_cmd      = gateway services queue storage schema proto base
 
-.PHONY: all programs run test tests units check format-check format tidy bench fuzz crash sim try-compose clean unit differential
+.PHONY: all programs run test tests unit check format-check format bench fuzz crash sim try-compose clean differential
 all: programs
 programs: $(addprefix $(if $(filter release,$(VARIANT)),$(BUILD),$(OUT))/,$(PROGS))
 

@@ -3,15 +3,15 @@
 #
 #   deploy/deps.sh build    compiler, libraries (what `make run` needs)
 #   deploy/deps.sh test     the same, cmocka, Python's WebSocket client, and RocksDB and LevelDB to compare with (`make test`)
-#   deploy/deps.sh check    the same, and the slower checks' tools (clang-format, clang's fuzzer, valgrind)
+#   deploy/deps.sh check    the same, and the slower checks' tools (clang-format, clang's fuzzer)
 #
 # Says what it is about to install before it does, asks for root by sudo only then, and does nothing when all is there.
 set -eu
 
-build="gcc make pkg-config libc6-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libjansson-dev
+build="gcc make libc6-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libjansson-dev
        libsodium-dev liblz4-dev libxxhash-dev zlib1g-dev curl"
 test="libcmocka-dev python3 python3-websockets librocksdb-dev libleveldb-dev"
-check="clang clang-format clang-tidy valgrind strace"
+check="clang libclang-rt-dev clang-format"
 
 case "${1:-build}" in
 build) wanted="$build" ;;

@@ -91,7 +91,7 @@ static void gathered(struct notify *n, enum err err)
 {
     if (err != ERR_OK && !n->is_full) {
         n->is_full = true;
-        log_warn("notify.full", "rows=%zu accounted=%llu", owed_count(&n->table), (unsigned long long)n->accounted);
+        log_warn("notify_full", "rows=%zu accounted=%llu", owed_count(&n->table), (unsigned long long)n->accounted);
     }
     if (owed_count(&n->table) >= OWED_BATCH_AT)
         flush(n);

@@ -71,7 +71,7 @@ void reactor_broken(struct reactor *r, struct request *q, const char *what, enum
         return;
     }
     id = ++r->broken;
-    log_error("request.broken", "id=%u-%llu what=%s err=%s", r->conf.index, (unsigned long long)id, what,
+    log_error("request_broken", "id=%u-%llu what=%s err=%s", r->conf.index, (unsigned long long)id, what,
               err_name(err));
     request_fail(q, CODE_INTERNAL, "a defect of the server, logged as %u-%llu", r->conf.index, (unsigned long long)id);
     reactor_end(r, q);
@@ -85,7 +85,7 @@ static void on_failure(void *arg, enum err err)
 {
     struct reactor *r = arg;
 
-    log_error("reactor.failed", "reactor=%u log=%llx err=%s", r->conf.index, (unsigned long long)r->conf.log_id,
+    log_error("reactor_failed", "reactor=%u log=%llx err=%s", r->conf.index, (unsigned long long)r->conf.log_id,
               err_name(err));
     if (r->conf.on_failure)
         r->conf.on_failure(r->conf.arg, err);

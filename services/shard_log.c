@@ -221,7 +221,7 @@ static void stand_still(struct shards *s, const struct appended *a, enum err err
         return;
     }
     s->has_failed = true;
-    log_error("store.failed", "shard=%u err=%s", a->conv->shard, err_name(err));
+    log_error("shard_failed", "shard=%u err=%s", a->conv->shard, err_name(err));
     s->on_failure(s->r, err);
 }
 

@@ -26,7 +26,7 @@ static void flush(struct lsm *l)
     enum err err = lsm_is_clean(l) ? ERR_OK : lsm_flush(l);
 
     if (err != ERR_OK && err != ERR_AGAIN)
-        log_warn("trim.flush", "err=%s", err_name(err)); /* the store itself reports what is final */
+        log_warn("trim_flush_failed", "err=%s", err_name(err)); /* the store itself reports what is final */
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -101,7 +101,7 @@ static void remove_old(struct job *j)
         if (err == ERR_OK || err == ERR_NOT_FOUND)
             continue;
         t->is_left = true; /* so its positions stay, or the next start would apply it again to what is newer */
-        log_warn("log.not_removed", "log=%llx err=%s", (unsigned long long)logs[i].log_id, err_name(err));
+        log_warn("log_not_removed", "log=%llx err=%s", (unsigned long long)logs[i].log_id, err_name(err));
     }
 }
 
@@ -110,7 +110,7 @@ static void on_removed(struct job *j)
     struct trim *t = container_of(j, struct trim, remove);
     const struct views_log *logs;
 
-    log_info("log.old_removed", "logs=%zu", views_old(t->views, &logs));
+    log_info("log_old_removed", "logs=%zu", views_old(t->views, &logs));
     if (!t->is_left)
         views_old_removed(t->views);
 }

@@ -118,7 +118,7 @@ async def check(client, conv, ledger):
 async def retry_unacked(clients, ledger):
     for (user, target, cid), body in list(ledger.unacked.items()):
         where = {"conv": target} if target.startswith("c") else {"user": target}
-        ok = await clients[user].ok("message.send", **where, cid=cid, content=parley.text(body))
+        ok = await clients[user].insist("message.send", **where, cid=cid, content=parley.text(body))
         ledger.ack(user, target, cid, body, ok)
 
 

@@ -258,6 +258,16 @@ class Client:
             raise Refused(reply["error"])
         return reply["ok"]
 
+    async def insist(self, op, **args):
+        """`ok`, asked for again as a client does while the server is busy."""
+        while True:
+            reply = await self.request(op, **args)
+            if "ok" in reply:
+                return reply["ok"]
+            if reply["error"]["code"] != "unavailable":
+                raise Refused(reply["error"])
+            await asyncio.sleep(reply["error"].get("retry_after_ms", 0) / 1000)
+
     async def send(self, to, content, **more):
         """message.send to a User or a conversation id."""
         where = {"conv": to} if isinstance(to, str) else {"user": to.id}

@@ -120,7 +120,7 @@ ARGS ?=
 run:
 	@deploy/deps.sh build
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
-	$(BUILD)/parleyd $(ARGS)
+	$(OUT)/parleyd $(ARGS)
 
 test:
 	@deploy/deps.sh test

@@ -77,6 +77,8 @@ def run_integration(build, pattern):
     suite = loader.discover(os.path.join(HERE, "integration"), pattern="test_*.py")
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    for test, why in result.skipped:
+        print(f"SKIPPED {test.id()}: {why}")
     return result.testsRun - failed - len(result.skipped), failed
 
 

@@ -160,6 +160,7 @@ static enum err open_data(struct server *s, char **why)
     if (wanted == 0 && is_new_folder(s))
         wanted = NEW_STORES;
     TRY(data_dir_open(s->env, s->options.data, wanted, &s->data, why));
+    TRY(data_dir_check(s->env, &s->data, why));
     s->log_dir = path_in(s->data.path, "log");
     err = make_space(s);
 out:
@@ -212,6 +213,7 @@ static enum err open_stores(struct server *s, char **why)
         TRY(err);
         core->stores[i] = s->stores[i];
     }
+    err = data_dir_made(s->env, &s->data);
 out:
     return err;
 }

@@ -2,6 +2,7 @@
  *
  * DIR/parley.json   version, epoch, shard count, store names: written once by fs_replace, read at start
  * DIR/secret.key    32 random bytes, 0600: every keyed hash derives from it (libsodium's crypto_kdf)
+ * DIR/stores/made   empty: every store has been opened once
  * DIR/lock          held while a server or tool owns the folder
  * DIR/log/ DIR/stores/<name>/ DIR/tables.db
  *
@@ -40,6 +41,11 @@ MUST_CHECK enum err data_dir_lock(struct env *env, const char *path, struct file
 /* What parley.json (its text) is with a new epoch: all else in it stays. CORRUPT. */
 MUST_CHECK enum err data_dir_new_epoch(struct env *env, struct str description, struct buf *out);
 void data_dir_close(struct data_dir *d);
+/* What was there once must be there: else it would be made anew, empty, and given the ids and seqs of what is lost.
+ * CORRUPT, with *why: a store without a manifest, after data_dir_made; no tables.db, though a log was opened. */
+MUST_CHECK enum err data_dir_check(struct env *env, const struct data_dir *d, char **why);
+/* Every store has its manifest from now on. */
+MUST_CHECK enum err data_dir_made(struct env *env, const struct data_dir *d);
 /* Which of n stores holds each shard: what data_dir_open fills store_of with. INVALID as ring_create. */
 MUST_CHECK enum err placement_of_shards(const struct hash_key *ring, char *const *stores, unsigned n,
                                         uint16_t out[SHARD_COUNT]);

@@ -338,6 +338,59 @@ out:
     return err;
 }
 
+static enum err must_be_there(const struct opening *o, const char *name)
+{
+    char *path = join(o->path, name);
+    struct file *f = NULL;
+    enum err err = fs_open(o->env->fs, path, FS_READ, &f);
+
+    if (err == ERR_NOT_FOUND)
+        err = refuse(o, ERR_CORRUPT, "%s is missing, though it was made; restore it from a backup", path);
+    else
+        err = check(o, err, name);
+    file_close(f);
+    mem_free(path);
+    return err;
+}
+
+static bool is_there(const struct opening *o, const char *name)
+{
+    char *path = join(o->path, name);
+    struct file *f = NULL;
+    bool is = fs_open(o->env->fs, path, FS_READ, &f) == ERR_OK;
+
+    file_close(f);
+    mem_free(path);
+    return is;
+}
+
+enum err data_dir_check(struct env *env, const struct data_dir *d, char **why)
+{
+    const struct opening o = {env, d->path, why};
+    enum err err = ERR_OK;
+
+    if (is_there(&o, "log/next"))
+        TRY(must_be_there(&o, "tables.db"));
+    for (unsigned i = 0; i < d->n_stores && is_there(&o, "stores/made"); i++) {
+        char name[2 * NAME_MAX_BYTES];
+
+        snprintf(name, sizeof name, "stores/%s/MANIFEST", d->stores[i]);
+        TRY(must_be_there(&o, name));
+    }
+out:
+    return err;
+}
+
+enum err data_dir_made(struct env *env, const struct data_dir *d)
+{
+    char *path = join(d->path, "stores/made");
+    const struct opening o = {env, d->path, NULL};
+    enum err err = is_there(&o, "stores/made") ? ERR_OK : fs_replace(env->fs, path, STR(""));
+
+    mem_free(path);
+    return err;
+}
+
 enum err data_dir_lock(struct env *env, const char *path, struct file **out, char **why)
 {
     struct opening o = {env, path, why};

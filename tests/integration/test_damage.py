@@ -32,15 +32,32 @@ class Damage(Case):
                         return path
         self.fail(f"{marker} is in no segment")
 
-    async def test_a_damaged_record_is_named_and_the_server_does_not_start(self):
-        await self.fill()
-        path = self.flip(b"marker-3-end")
+    async def refusal(self):
+        """What a server that does not start says."""
         p = await asyncio.create_subprocess_exec(*self.server.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = await asyncio.wait_for(p.communicate(), DEADLINE)
         self.assertNotEqual(p.returncode, 0)
         self.assertNotIn(b"listening", out)
+        return err
+
+    async def test_a_damaged_record_is_named_and_the_server_does_not_start(self):
+        await self.fill()
+        path = self.flip(b"marker-3-end")
+        err = await self.refusal()
         self.assertIn(os.path.basename(path).encode(), err)
         self.assertIn(b"offset", err)
+
+    async def test_what_is_lost_is_named_and_not_made_anew(self):
+        await self.fill()
+        for name in ("tables.db", "stores/store1/MANIFEST"):
+            path = os.path.join(self.server.data, name)
+            os.rename(path, path + ".away")
+            self.assertIn(f"{path} is missing".encode(), await self.refusal())
+            os.rename(path + ".away", path)
+        await self.server.start()
+        a = await self.ana.connect()
+        self.assertEqual((await a.send(self.ana, "again"))["seq"], 21)
+        await a.close()
 
     async def test_a_torn_tail_is_cut_said_and_written_over(self):
         await self.fill()

@@ -2,7 +2,8 @@
 # Tries deploy/compose.yaml for real: builds the image, starts it, signs up, sends, kills, restarts, reads, takes it down.
 # Run as root on a Debian machine (`make try-compose`). What is missing is installed (docker.io, docker-compose); without
 # a Docker engine running one is started here and stopped at the end; without a registry in reach the base image is made
-# by debootstrap from the machine's own package mirror.
+# by debootstrap from the machine's own package mirror, and kept as parley-base:trixie for the next try. The image that
+# is tried goes when it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,7 @@ finish() {
     status=$?
     [ $status = 0 ] || compose logs --tail 50 2>/dev/null || true
     compose down -v --remove-orphans >/dev/null 2>&1 || true
+    docker image rm "parley:$PROJECT" >/dev/null 2>&1 || true
     if [ -n "$dockerd_pid" ]; then
         kill "$dockerd_pid" 2>/dev/null || true
         wait "$dockerd_pid" 2>/dev/null || true
@@ -40,6 +42,9 @@ if ! docker info >/dev/null 2>&1; then
 fi
 
 if ! docker image inspect $BASE >/dev/null 2>&1 && ! docker pull -q $BASE >/dev/null 2>&1; then
+    BASE=parley-base:trixie
+fi
+if ! docker image inspect $BASE >/dev/null 2>&1; then
     mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1)
     say "making $BASE by debootstrap"
     command -v debootstrap >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap >/dev/null
@@ -57,8 +62,11 @@ export PARLEY_PORT
 cat >"$WORK/override.yaml" <<Y
 services:
   parley:
+    image: parley:$PROJECT
     build:
       network: host
+      args:
+        BASE: $BASE
 Y
 
 say "building and starting"
@@ -82,5 +90,5 @@ docker kill -s KILL "$id" >/dev/null
 docker start "$id" >/dev/null
 for _ in $(seq 60); do curl -fsS "http://127.0.0.1:$PARLEY_PORT/readyz" >/dev/null 2>&1 && break; sleep 0.5; done
 curl -fsS "$url/conversations/$conv/messages" -H "Authorization: Bearer $ana" | grep -q "hello from a container"
-say "image: $(docker image inspect -f '{{.Size}}' parley:local | awk '{printf "%.0f MB", $1/1e6}') (base: $(docker image inspect -f '{{.Size}}' $BASE | awk '{printf "%.0f MB", $1/1e6}'))"
+say "image: $(docker image inspect -f '{{.Size}}' "parley:$PROJECT" | awk '{printf "%.0f MB", $1/1e6}') (base: $(docker image inspect -f '{{.Size}}' $BASE | awk '{printf "%.0f MB", $1/1e6}'))"
 say "works: built, healthy, not root, and the message survived a kill -9"

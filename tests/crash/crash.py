@@ -199,13 +199,6 @@ async def check(client, conv, ledger):
         ledger.faults.append(f"{conv}: {ledger.last[conv]} is gone, the last is {len(known)}")
 
 
-<<<<<<< HEAD
-async def retry_unacked(clients, ledger):
-    for (user, target, cid), body in list(ledger.unacked.items()):
-        where = {"conv": target} if target.startswith("c") else {"user": target}
-        ok = await clients[user].insist("message.send", **where, cid=cid, content=parley.text(body))
-        ledger.ack(user, target, cid, body, ok)
-=======
 async def check_all(clients, ledger):
     for conv in list(ledger.last):
         for c in clients.values():
@@ -276,7 +269,6 @@ async def kill_starting(server, moment):
         if process.returncode is None:
             process.kill()
         await process.wait()
->>>>>>> crash
 
 
 async def run(args):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the instructions of the data path and compares them with tests/guard/baseline.json.
 
-    tests/guard/guard.py build/release/guard/path [--update] [--profile SCRIPT]
+    tests/guard/guard.py build/release/guard/path [--update] [--profile SCRIPT [--inclusive]]
 
 Seconds depend on the machine and on what else runs; instructions hardly do, so a change that makes the path dearer is
 seen on any machine. Fails when a script's count is more than 10 % above its baseline. Another compiler, or other
@@ -55,12 +55,13 @@ def main():
     args.add_argument("path")
     args.add_argument("--update", action="store_true")
     args.add_argument("--profile", choices=SCRIPTS)
+    args.add_argument("--inclusive", action="store_true")
     args = args.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out")
         if args.profile:
             print(f"{count(args.path, args.profile, out):,.0f} instructions each")
-            print(output("callgrind_annotate", "--inclusive=no", out))
+            subprocess.run(["callgrind_annotate", f"--inclusive={'yes' if args.inclusive else 'no'}", out], check=True)
             return 0
         counts = {s: round(count(args.path, s, out)) for s in SCRIPTS}
     with open(BASELINE, encoding="utf-8") as f:

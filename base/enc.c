@@ -129,9 +129,14 @@ size_t enc_base32(char *out, const void *in, size_t n)
     for (; n >= 5; n -= 5, p += 5) {
         uint64_t v = (uint64_t)p[0] << 32 | (uint64_t)p[1] << 24 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 8 | p[4];
 
-        for (unsigned i = 0; i < 8; i++)
-            at[i] = BASE32[v >> (35 - 5 * i) & 31];
-        at += 8;
+        *at++ = BASE32[v >> 35];
+        *at++ = BASE32[v >> 30 & 31];
+        *at++ = BASE32[v >> 25 & 31];
+        *at++ = BASE32[v >> 20 & 31];
+        *at++ = BASE32[v >> 15 & 31];
+        *at++ = BASE32[v >> 10 & 31];
+        *at++ = BASE32[v >> 5 & 31];
+        *at++ = BASE32[v & 31];
     }
     return (size_t)(at - out) + bits_to_text(at, p, n, 5, BASE32);
 }

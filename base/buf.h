@@ -8,7 +8,7 @@ struct buf {
 };
 
 void buf_deinit(struct buf *b);
-void buf_clear(struct buf *b);                 /* keeps the memory */
+void buf_clear(struct buf *b);              /* keeps the memory */
 char *buf_grow(struct buf *b, size_t more); /* buf_reserve's, where there is no room yet */
 /* Room for `more` behind len; returns p + len. */
 static inline char *buf_reserve(struct buf *b, size_t more)

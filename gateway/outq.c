@@ -3,7 +3,10 @@
 
 enum { CAP_MIN = 8, KIND_REPLY = 0, KIND_ENTRY, KIND_EPHEMERAL };
 
-static struct out_item *at(struct outq *q, uint32_t i) { return q->cap ? &q->ring[(q->head + i) & (q->cap - 1)] : &q->one; }
+static struct out_item *at(struct outq *q, uint32_t i)
+{
+    return q->cap ? &q->ring[(q->head + i) & (q->cap - 1)] : &q->one;
+}
 
 static const char *bytes_of(const struct out_item *it) { return it->is_shared ? it->shared->bytes : it->own; }
 

@@ -4,8 +4,8 @@
  * all together when too many wait, and the client is told to sync; ephemerals, of which a later one with the same slot
  * takes the place of an earlier one, and which are the first to go.
  * Everything queued is a run of complete WebSocket frames, so a write may end behind any item.
- * Thread: the connection's. Memory: shared frames are held by reference, replies are owned; an empty queue, and one with a single item, has no heap.
- * A zeroed outq is empty and valid. */
+ * Thread: the connection's. Memory: shared frames are held by reference, replies are owned; an empty queue, and one
+ * with a single item, has no heap. A zeroed outq is empty and valid. */
 #pragma once
 #include "proto/frame.h"
 

@@ -1,6 +1,7 @@
 /* path: the real way of a request, in one thread and step by step, for counting instructions: sockets, libwebsockets,
- * gateway, bus, services, log, store. The clock is simulated and moves a millisecond a round, dice come from a seed, and
- * what else has threads (the log's writer, its segments, the work pool) is stepped here. Accounts alone are made up.
+ * gateway, bus, services, log, store. The clock is simulated and moves a millisecond a round, dice come from a seed,
+ * and what else has threads (the log's writer, its segments, the work pool) is stepped here. Accounts alone are made
+ * up.
  *
  *   path pair|group100|group1000|receipt|history
  *
@@ -122,12 +123,10 @@ static void open_below(void)
     need(loop_create(&g.loop), "loop");
     need(pool_create("path", 0, 1000, &g.pool), "pool");
     block_cache_create(32 << 20, &g.cache);
-    need(segpool_open(&(struct segpool_conf){.env = &g.env.env,
-                                             .dir = g.log_dir,
-                                             .segment_bytes = 16 << 20,
-                                             .ahead = 2,
-                                             .is_stepped = true},
-                      &g.segments),
+    need(segpool_open(
+             &(struct segpool_conf){
+                 .env = &g.env.env, .dir = g.log_dir, .segment_bytes = 16 << 20, .ahead = 2, .is_stepped = true},
+             &g.segments),
          "segments");
     snprintf(path, sizeof path, "%s/stores/%s", g.dir, g.data.stores[0]);
     need(lsm_open(&(struct lsm_conf){.env = &g.env.env,
@@ -348,7 +347,8 @@ static const char *user_z(user_id u)
     return z;
 }
 
-#define CONTENT "\"content\":{\"type\":\"text\",\"text\":\"a message of 64 bytes is about what people write to each other, so\"}"
+#define CONTENT \
+    "\"content\":{\"type\":\"text\",\"text\":\"a message of 64 bytes is about what people write to each other, so\"}"
 
 static void send_to_user(unsigned from, unsigned to, unsigned n)
 {
@@ -392,7 +392,8 @@ static const char *pair_z(user_id a)
 /* Each pair once, since receipts that follow each other closely are merged: an answer, and an event for the author. */
 static uint64_t receipt_round(unsigned n)
 {
-    say(g.clients[2 * n + 1], "{\"id\":2,\"op\":\"receipt\",\"conv\":\"%s\",\"delivered\":1,\"read\":1}", pair_z(2 * n + 1));
+    say(g.clients[2 * n + 1], "{\"id\":2,\"op\":\"receipt\",\"conv\":\"%s\",\"delivered\":1,\"read\":1}",
+        pair_z(2 * n + 1));
     return 2;
 }
 

@@ -6,7 +6,7 @@
  * beside it. Whoever would change what is stored in another way drops it as well.
  *
  * Bounded by bytes: the longest unused go, and then the conversation is read from the store. One that is larger than
- * all the room is not kept. Thread: the reactor's. Memory: a pair whose users have a device each takes about 150 bytes
+ * all the room is not kept. Thread: the reactor's. Memory: a pair whose users have a device each takes about 160 bytes
  * with its place in the map, a member with a device 18 more. */
 #pragma once
 #include "storage/convlog.h"

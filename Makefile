@@ -150,11 +150,13 @@ bench_log = queue
 bench_store = storage
 bench_convlog = storage
 bench_chat = services
-BENCHES = proto log store convlog chat
+bench_growth = storage
+BENCHES = proto log store convlog chat growth
 # The store is measured beside the general engines, which nothing else here links.
 bench_parts_store = $(call obj,$(wildcard tests/bench/store_*.c))
 bench_libs_store  = -lrocksdb -lleveldb
 bench_args_store  = -j $(BUILD)/bench/store.json
+bench_args_growth = -j $(BUILD)/bench/growth.json
 define bench_rule
 bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
 	@mkdir -p $(BUILD)/bench

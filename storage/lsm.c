@@ -17,7 +17,7 @@
 #include <inttypes.h>
 #include <sched.h>
 
-enum { MEMTABLE_BYTES = 16 << 20 };
+enum { MEMTABLE_BYTES = 16 << 20, TABLE_MEMORY = 512 << 20 };
 
 /* --- opening --- */
 
@@ -134,6 +134,8 @@ static struct lsm *make(const struct lsm_conf *c)
     l->conf = *c;
     if (l->conf.memtable_bytes == 0)
         l->conf.memtable_bytes = MEMTABLE_BYTES;
+    if (l->conf.table_memory == 0)
+        l->conf.table_memory = TABLE_MEMORY;
     l->fs = c->env->fs;
     l->dir = mem_dup(str_c(c->dir));
     l->conf.dir = l->dir;
@@ -231,6 +233,12 @@ static bool is_out_of_room(const struct lsm *l)
     return l->n_frozen == FROZEN_MAX && memtable_bytes(l->active) >= 2 * l->conf.memtable_bytes;
 }
 
+static void note_busy(struct lsm *l)
+{
+    if (l->busy_since_us == 0)
+        l->busy_since_us = env_mono_us(l->conf.env);
+}
+
 static enum err may_put(struct lsm *l, struct str key)
 {
     if (key.len == 0 || key.len > BLOCK_KEY_MAX)
@@ -239,7 +247,10 @@ static enum err may_put(struct lsm *l, struct str key)
         lsm_poke(l); /* a flush that waits for space may be due */
     if (l->failed != ERR_OK)
         return l->failed;
-    return is_out_of_room(l) ? ERR_LIMIT : ERR_OK;
+    if (!is_out_of_room(l))
+        return ERR_OK;
+    note_busy(l);
+    return ERR_LIMIT;
 }
 
 enum err lsm_put(struct lsm *l, struct str key, struct str value)
@@ -266,8 +277,11 @@ bool lsm_is_busy(struct lsm *l)
 {
     if (l->retry_at_us)
         lsm_poke(l);
-    return l->failed != ERR_OK || l->is_full || l->n_frozen == FROZEN_MAX ||
-           (l->n_frozen == FROZEN_MAX - 1 && memtable_bytes(l->active) >= l->conf.memtable_bytes / 2);
+    bool is_busy = l->failed != ERR_OK || l->is_full || l->n_frozen == FROZEN_MAX ||
+                   (l->n_frozen == FROZEN_MAX - 1 && memtable_bytes(l->active) >= l->conf.memtable_bytes / 2);
+    if (is_busy)
+        note_busy(l);
+    return is_busy;
 }
 
 bool lsm_is_full(const struct lsm *l) { return l->is_full && !l->is_scarce; }
@@ -370,5 +384,6 @@ void lsm_stats(const struct lsm *l, struct lsm_stats *out)
         s.index_bytes += l->tables[i]->index->len;
         s.filter_bytes += l->tables[i]->filter.len;
     }
+    lsm_tasks_stats(l, &s);
     *out = s;
 }

@@ -24,6 +24,8 @@ struct lsm_conf {
     struct mailbox *home;
     struct block_cache *cache; /* shared by the stores of a process; thread-safe */
     size_t memtable_bytes;     /* 0: 16 MiB */
+    uint64_t
+        table_memory; /* what a table's filter and index may take, at most; 0: 512 MiB. Larger ones stay as they are */
     size_t
         filter_prefix; /* leading bytes of a key that get a filter entry of their own beside the whole key's: 0 none */
     void (*on_durable)(void *arg);               /* a flush finished: lsm_durable moved; may be NULL */
@@ -90,5 +92,9 @@ struct lsm_stats {
     uint64_t table_bytes, index_bytes, filter_bytes;         /* on disk; of these, kept in memory */
     uint64_t entries, flushes, compactions, compacted_bytes; /* entries: all versions and tombstones */
     uint64_t cache_hits, cache_misses;                       /* of the cache, which stores share */
+    uint64_t flushed_bytes; /* written by flushes: with compacted_bytes, all that was written for it */
+    uint64_t stalled_us;    /* how long writers were told to wait (lsm_is_busy, LIMIT) */
+    uint64_t merge_debt;    /* bytes of tables that merges work on or could */
+    size_t merges, files;   /* merges that run; tables open, with those being made and those still read */
 };
 void lsm_stats(const struct lsm *l, struct lsm_stats *out);

@@ -6,7 +6,7 @@
 #include "storage/lsm.h"
 #include "storage/manifest.h"
 
-enum { FROZEN_MAX = 3, MERGES_MAX = 2, TASKS = 1 + MERGES_MAX };
+enum { FROZEN_MAX = 3, MERGES_MAX = 4 /* a tier each */, TASKS = 1 + MERGES_MAX };
 
 /* The making of one table. A step on a worker, home, the next step; then the manifest, then it counts. */
 struct lsm_task {
@@ -55,13 +55,16 @@ struct lsm {
     uint64_t retry_at_us, merge_at_us; /* 0: now */
     enum err failed;                   /* for good */
     atomic_size_t n_loading;           /* needs that a worker has, or will have */
-    uint64_t flushes, compactions, compacted_bytes;
+    uint64_t flushes, compactions, compacted_bytes, flushed_bytes;
+    uint64_t busy_since_us, stalled_us; /* 0: is not busy */
 };
 
 static inline void lsm_table_ref(struct sst *t) { t->refs++; }
 void lsm_table_unref(struct lsm *l, struct sst *t); /* the last one has the file removed */
 /* Starts whatever is due. Harmless at any time. */
 void lsm_poke(struct lsm *l);
+/* What lsm_stats says of the background. */
+void lsm_tasks_stats(const struct lsm *l, struct lsm_stats *out);
 /* After background_deinit: frees what tasks hold. */
 void lsm_tasks_deinit(struct lsm *l);
 /* What a scan asks for, and the prefix that all its keys share, when filters know prefixes of that length (else empty).

@@ -91,3 +91,12 @@ class Dead(Case):
         status, _, err = await self.tool("show", "1")
         self.assertEqual(status, 1)
         self.assertIn("there is no letter 1", err)
+
+    async def test_the_metrics_count_letters_and_say_how_far_each_view_is_behind(self):
+        await self.group_letters()
+        _, _, body = await self.server.http("GET", "/metrics", raw=True)
+        rows = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
+        self.assertEqual(rows["parley_dead_letters"], "2")
+        self.assertEqual(rows["parley_dead_letters_total"], "2")
+        for view in ("stores", "tables", "owed"):
+            self.assertIn(f'parley_view_lag_bytes{{view="{view}"}}', rows)

@@ -1,5 +1,6 @@
 /* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
 #include "cmd/parley_backup.h"
+#include "cmd/parley_dead.h"
 #include "cmd/parley_export.h"
 #include "cmd/parley_import.h"
 #include "cmd/parley_restore.h"
@@ -21,6 +22,7 @@ static const struct command commands[] = {
     {{"restore"}, restore, restore_help, "make a new data folder out of a backup"},
     {{"export"}, export_all, export_help, "people and conversations as lines of JSON"},
     {{"import"}, import_file, import_help, "take in what export wrote"},
+    {{"dead"}, dead, dead_help, "list, show, replay or drop the records that the tables could not take"},
     {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

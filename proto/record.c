@@ -263,6 +263,13 @@ enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, str
     return ERR_OK;
 }
 
+struct str record_subject(unsigned kind, struct str bytes)
+{
+    size_t at = kind == RECORD_ENTRY ? 4 : 1, len = kind < RECORD_ACCOUNT ? sizeof(struct conv_id) : sizeof(user_id);
+
+    return at + len <= bytes.len ? str_of(bytes.p + at, len) : STR("");
+}
+
 bool record_is_for_tables(const struct record *r)
 {
     if (r->kind != RECORD_ENTRY)

@@ -137,6 +137,10 @@ void record_encode(const struct record *r, struct buf *out);
 /* CORRUPT for bytes that no version wrote, UNSUPPORTED for a version or kind of a later program. Texts and lists are
  * borrowed from `bytes` or put into the arena. */
 MUST_CHECK enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, struct record *out);
+/* Whom or what a record is about, of any version and without decoding it, borrowed from `bytes`: its conversation (16
+ * bytes), or of the directory's kinds its user (8 bytes). So where they stand is the same in every version: behind the
+ * version, of an entry behind three bytes more. Empty when the bytes end before. */
+struct str record_subject(unsigned kind, struct str bytes);
 /* True for what the user and group tables are fed from: the directory's kinds, and entries that create a conversation,
  * change members or settings (a pair's first message included). `sub` lets the log tell without decoding: see stream.h.
  */

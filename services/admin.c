@@ -6,6 +6,7 @@
 #include "base/loop.h"
 #include "proto/code.h"
 #include "services/directory_state.h"
+#include "services/dead.h"
 #include "services/hold.h"
 #include "services/seed.h"
 #include <errno.h>
@@ -181,9 +182,17 @@ static void obey(struct client *c, struct str line)
         client_close(c);
         return;
     }
+    if (str_starts(line, STR("dead "))) {
+        struct buf why = {0};
+        enum code code = dead_obey(c->admin->directory->tables, str_of(line.p + 5, line.len - 5), &c->out, &why);
+
+        client_end(c, code, why.p);
+        buf_deinit(&why);
+        return;
+    }
     if (!str_cut(line, ' ', &verb, &rest) || !str_eq(verb, STR("seed")) || !str_cut(rest, ' ', &prefix, &count) ||
         !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
-        client_end(c, CODE_BAD_REQUEST, "what is understood: seed PREFIX COUNT, backup");
+        client_end(c, CODE_BAD_REQUEST, "what is understood: seed PREFIX COUNT, backup, dead …");
         return;
     }
     log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);

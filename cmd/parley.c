@@ -4,6 +4,7 @@
 #include "cmd/parley_export.h"
 #include "cmd/parley_import.h"
 #include "cmd/parley_restore.h"
+#include "cmd/parley_stores.h"
 #include "cmd/parley_users.h"
 #include "cmd/parley_verify.h"
 #include "base/str.h"
@@ -23,6 +24,7 @@ static const struct command commands[] = {
     {{"export"}, export_all, export_help, "people and conversations as lines of JSON"},
     {{"import"}, import_file, import_help, "take in what export wrote"},
     {{"dead"}, dead, dead_help, "list, show, replay or drop the records that the tables could not take"},
+    {{"stores", "list"}, stores_list, stores_list_help, "which stores there are, and how many shards each holds"},
     {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -30,7 +30,10 @@ static const struct conf_option table[] = {
     {"server-pid", CONF_INT, AT(server_pid), "0", 0, INT32_MAX, "a server on this machine: report its CPU and memory"},
     {"seed", CONF_INT, AT(seed), "1", 0, INT64_MAX, "of the order of senders and the texts; cids differ in every run"},
     {"batch", CONF_SWITCH, AT(batch), "off", 0, 0, "accept and send several requests and events in one frame"},
-    {"json", CONF_SWITCH, AT(json), "off", 0, 0, "print the result as one JSON object"},
+    {"json", CONF_TEXT, AT(json), "", 0, 0,
+     "write the result as one JSON object to this file; -: print it in place of the table"},
+    {"html", CONF_TEXT, AT(html), "", 0, 0,
+     "write the result with plots over time to this file: one page that needs nothing else"},
 };
 enum { OPTIONS = sizeof table / sizeof table[0], WINDOW_CLOSED = 8, WINDOW_OPEN = 1024, RATE_STANDARD = 1000 };
 

@@ -20,7 +20,8 @@ struct load_options {
     int64_t window, rate, size, seed;
     int64_t warmup_ms, duration_ms, drain_ms, max_entries;
     int64_t server_pid;
-    bool batch, json, spread;
+    const char *json, *html;
+    bool batch, spread;
     enum scenario scenario; /* from scenario_name */
 };
 /* Where the server is: from "ws://127.0.0.1:7070/v1/ws". */

@@ -100,6 +100,7 @@ static uint64_t wait_us(const struct run *r)
 static void begin_measuring(struct run *r)
 {
     take_snapshot(r, &r->begin);
+    series_begin(r->series, r->begin.at_us, (uint64_t)r->o->duration_ms * 1000, r->tally.acked, r->tally.delivered);
     acts_begin(r);
 }
 
@@ -119,11 +120,14 @@ static void run_traffic(struct run *r)
             begin_measuring(r);
         acts_step(r);
         net_turn(&r->net, wait_us(r));
+        if (r->net.now_us >= series_next_us(r->series))
+            series_step(r->series, r->net.now_us, r->tally.acked, r->tally.delivered, r->delivery);
         if (r->n_senders && r->o->rate)
             talk_due(r);
     }
     r->is_sending = false;
     acts_end(r);
+    series_end(r->series);
     take_snapshot(r, &r->end);
     if (r->begin.at_us == 0) /* it ended during the warm-up: nothing was measured */
         r->begin = r->end;
@@ -214,6 +218,7 @@ enum err run_init(struct run *r, const struct load_options *o)
     for (size_t i = 0; i < r->n; i++)
         r->peers[i].index = (uint32_t)i;
     r->ack = mem_new(struct hist);
+    r->series = mem_new(struct series);
     r->delivery = mem_new(struct hist);
 out:
     return err;
@@ -237,6 +242,7 @@ void run_deinit(struct run *r)
     for (size_t i = 0; i < ACT_KINDS; i++)
         mem_free(r->acts[i]);
     mem_free(r->ack);
+    mem_free(r->series);
     mem_free(r->delivery);
     net_deinit(&r->net);
     script_deinit(&r->script);

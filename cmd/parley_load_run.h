@@ -16,6 +16,7 @@
 #include "cmd/parley_load_room.h"
 #include "cmd/parley_load_schedule.h"
 #include "cmd/parley_load_script.h"
+#include "cmd/parley_load_series.h"
 #include "cmd/parley_load_users.h"
 
 /* Request ids: one for auth; an entry's is ID_ENTRY + its sender's counter. Counter 0 is the setup's. */
@@ -81,6 +82,7 @@ struct run {
     struct faults faults;
     struct buf fault; /* the first fault, in words */
     struct hist *ack, *delivery;
+    struct series *series;
     struct snapshot login, begin, end; /* before the first connection; of the measured time */
     uint64_t login_us;                 /* how long the logins took */
 };

@@ -3,7 +3,7 @@
     bench.py BUILD
 
 In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_IDLE connections (15000), BENCH_ENTRIES on disk
-for the start (1000000), BENCH_ONLY, a comma list of pairs, groups, rate, idle, start.
+for the start (1000000), BENCH_ONLY, a comma list of pairs, groups, rate, idle, resume, storm, history, start.
 
 Every server is fresh: a free port, a temporary data folder beside BUILD (so that its disk is the one measured), users made by
 `parley users seed`. Server and generator share this machine's cores, as the targets say. Ends with 1 when the load generator
@@ -28,7 +28,7 @@ RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
 IDLE = int(os.environ.get("BENCH_IDLE", "15000"))
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
-ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,rate,idle,start").split(",")
+ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,rate,idle,resume,storm,history,start").split(",")
 CONNECTIONS = 1000
 START_DEADLINE = 120.0
 
@@ -90,7 +90,7 @@ class Server:
     def load(self, *args):
         """One run of the load generator; its JSON."""
         command = [os.path.join(self.build, "parley-load"), "--url", f"ws://127.0.0.1:{self.port}/v1/ws", "--users", self.users,
-                   "--server-pid", str(self.process.pid), "--json", *map(str, args)]
+                   "--server-pid", str(self.process.pid), "--json", "-", *map(str, args)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode == 2 or not done.stdout:
             raise Failed(f"{' '.join(command)}\n{done.stderr}{self.tail()}")
@@ -231,6 +231,35 @@ def idle(build, report):
     report.row(f"{IDLE} idle connections: logging all in", "s", [r["login_s"] for r in results], None)
 
 
+def resume(build, report):
+    """Each user is in 20 conversations; they drop and come back, log in with their token, and sync. Then all at once."""
+    with Server(build, 5000) as s:
+        for _ in range(19):
+            s.load("--scenario", "groups", "--group-size", 10, "--senders", 1, "--window", 1, "--max-entries", 1000,
+                   "--warmup", 0, "--duration", "5s")
+        args = ("--scenario", "reconnect", "--group-size", 10, "--resume-rate", 5000, "--rate", 1000, "--duration", f"{SECONDS}s")
+        results = report.keep([s.load(*args) for _ in range(RUNS)])
+    report.row("5,000 resumes/s wanted, 20 conversations: resumes", "a second",
+               [r["acts"]["resume"]["samples"] / r["measured_s"] for r in results], 4900, True)
+    report.row("5,000 resumes/s wanted: p99 of a resume", "ms", [r["acts"]["resume"]["p99"] for r in results], None)
+
+
+def storm(build, report):
+    with Server(build, 15000) as s:
+        args = ("--scenario", "reconnect", "--group-size", 10, "--connecting", 512, "--rate", 1000, "--duration", f"{SECONDS}s")
+        results = report.keep([s.load(*args) for _ in range(RUNS)])
+    report.row("15,000 connections, storm of all but writers: over in", "s", [r["back_s"] for r in results], 10)
+    report.row("  p99 of live delivery meanwhile", "ms", [r["delivery_ms"]["p99"] for r in results], 50)
+
+
+def history(build, report):
+    with Server(build, CONNECTIONS) as s:
+        results = report.keep([s.load(*timed("--scenario", "history", "--depth", 1000)) for _ in range(RUNS)])
+    report.row("history, pages of 50: pages", "a second",
+               [r["acts"]["history"]["samples"] / r["measured_s"] for r in results], 20000, True)
+    report.row("history, pages of 50: p99", "ms", [r["acts"]["history"]["p99"] for r in results], None)
+
+
 def start(build, report):
     """After an orderly stop, and after kill -9."""
     with Server(build, CONNECTIONS) as s:
@@ -258,7 +287,7 @@ def machine():
 def main():
     build = os.path.abspath(sys.argv[1])
     report = Report()
-    for part in (pairs, groups, rate, idle, start):
+    for part in (pairs, groups, rate, idle, resume, storm, history, start):
         if part.__name__ not in ONLY:
             continue
         try:

@@ -77,7 +77,7 @@ class Load(unittest.IsolatedAsyncioTestCase):
 
     async def load(self, port, *args):
         status, out, err = await self.call("parley-load", "--url", f"ws://127.0.0.1:{port}/v1/ws", "--users", self.users,
-                                           "--warmup", "100ms", "--duration", "1s", "--json", *args)
+                                           "--warmup", "100ms", "--duration", "1s", "--json", "-", *args)
         self.assertNotEqual(status, 2, err)
         return status, json.loads(out)
 
@@ -111,6 +111,23 @@ class Load(unittest.IsolatedAsyncioTestCase):
                                              2000, "--connecting", 4)
             self.assert_verified(status, result)
             self.assertGreater(result["caught_up"], 0)
+
+    async def test_a_page_is_written_that_needs_nothing_else(self):
+        await self.seed(20)
+        page = os.path.join(self.folder, "page.html")
+        file = os.path.join(self.folder, "result.json")
+        async with Server(data=self.data) as server:
+            status, out, err = await self.call("parley-load", "--url", f"ws://127.0.0.1:{server.port}/v1/ws", "--users", self.users,
+                                               "--warmup", "100ms", "--duration", "1s", "--html", page, "--json", file)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("verified", out)
+        with open(file) as f:
+            self.assertTrue(json.load(f)["verified"])
+        with open(page) as f:
+            text = f.read()
+        self.assertEqual(text.count("<polyline"), 5)
+        for outside in ("http:", "https:", "src=", "href=", "url(", "@import"):
+            self.assertNotIn(outside, text)
 
     async def meddled(self, meddle, *args):
         await self.seed(20)

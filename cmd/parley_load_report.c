@@ -137,8 +137,8 @@ static void table_cost(const struct run *r, const struct measured *m, struct buf
 static void table_verdict(const struct run *r, struct buf *out)
 {
     if (faults_sum(&r->faults) == 0) {
-        buf_str(out,
-                r->n_senders ? STR("  verified: every entry once, in order, at every member\n") : STR("  no fault\n"));
+        buf_str(out, r->tally.delivered ? STR("  verified: every entry once, in order, at every member\n")
+                                        : STR("  no fault\n"));
         return;
     }
     buf_str(out, STR("  NOT AS IT MUST BE\n"));
@@ -156,8 +156,8 @@ void report_table(const struct run *r, struct buf *out)
 
     buf_printf(out, "\n%s: %zu connections (logged in in %.2f s)", o->scenario_name, r->n, (double)r->login_us / 1e6);
     if (r->n_senders) {
-        buf_printf(out, ", %zu senders in %zu rooms of %zu, %" PRId64 " bytes, window %" PRId64, r->n_senders,
-                   r->n_rooms, r->rooms[0].members, o->size, o->window);
+        buf_printf(out, ", %zu senders in %zu rooms of %.3g on average, %" PRId64 " bytes, window %" PRId64,
+                   r->n_senders, r->n_rooms, (double)r->n / (double)r->n_rooms, o->size, o->window);
         if (o->rate)
             buf_printf(out, ", %" PRId64 " entries/s wanted", o->rate);
     }

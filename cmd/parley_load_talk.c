@@ -275,7 +275,7 @@ static void hear_message(struct run *r, struct peer *p, const struct event *e, s
                   s->sender);
     } else if (sight(r, p, s, room_event)) {
         r->tally.delivered++;
-        if (p->room->is_live)
+        if (p->room->is_live && !(p->is_actor && r->o->scenario == SCENARIO_SLOW)) /* a stopped reader's own wait */
             note_latency(r, r->delivery, s->start_us);
     }
 }

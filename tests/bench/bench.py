@@ -237,7 +237,8 @@ def resume(build, report):
         for _ in range(19):
             s.load("--scenario", "groups", "--group-size", 10, "--senders", 1, "--window", 1, "--max-entries", 1000,
                    "--warmup", 0, "--duration", "5s")
-        args = ("--scenario", "reconnect", "--group-size", 10, "--resume-rate", 5000, "--rate", 1000, "--duration", f"{SECONDS}s")
+        args = ("--scenario", "reconnect", "--group-size", 10, "--resume-rate", 5000, "--connecting", 512, "--rate", 1000,
+                "--duration", f"{SECONDS}s")
         results = report.keep([s.load(*args) for _ in range(RUNS)])
     report.row("5,000 resumes/s wanted, 20 conversations: resumes", "a second",
                [r["acts"]["resume"]["samples"] / r["measured_s"] for r in results], 4900, True)

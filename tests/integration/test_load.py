@@ -129,6 +129,15 @@ class Load(unittest.IsolatedAsyncioTestCase):
         for outside in ("http:", "https:", "src=", "href=", "url(", "@import"):
             self.assertNotIn(outside, text)
 
+    async def test_who_stops_reading_is_told_to_sync_and_gets_everything(self):
+        await self.seed(40)
+        async with Server(data=self.data) as server:
+            status, result = await self.load(server.port, "--scenario", "slow", "--group-size", 40, "--size", 8000, "--senders", 2,
+                                             "--window", 4)
+            self.assert_verified(status, result)
+            self.assertGreater(result["resyncs_wanted"], 0)
+            self.assertGreater(result["caught_up"], 0)
+
     async def meddled(self, meddle, *args):
         await self.seed(20)
         async with Server(data=self.data) as server, Meddler(server.port, meddle) as proxy:

@@ -142,7 +142,11 @@ format:
 crash: programs
 	@tests/crash/crash.py --build $(OUT) $(ARGS)
 
-bench: programs
+# The limit that the server is compared with.
+$(BUILD)/bare_relay: $(call obj,tests/bench/bare_relay.c cmd/parley_load_users.c) $(call archive,base)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: programs $(BUILD)/bare_relay
 	@tests/bench/run.sh $(BUILD)
 
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.

@@ -69,6 +69,7 @@ static void task_end(struct lsm_task *t)
     build_destroy(t->build);
     t->build = NULL;
     t->made = NULL;
+    lsm_purge_ended(t->lsm, t, false);
     drop_inputs(t);
     t->state = TASK_IDLE;
 }
@@ -169,8 +170,13 @@ static bool begin_merge(struct lsm_task *t)
 {
     struct lsm *l = t->lsm;
     size_t first, n;
-    if (!is_merge_due(l) || !pick_merge(l, &first, &n))
+    if (l->purge.is_wanted && !l->purge.task) {
+        if (!lsm_purge_pick(l, &first, &n))
+            return false;
+        l->purge.task = t;
+    } else if (!is_merge_due(l) || !pick_merge(l, &first, &n)) {
         return false;
+    }
     t->inputs = mem_new_array(struct sst *, n);
     t->n_inputs = n;
     struct build_conf c = build_conf(l);
@@ -236,6 +242,7 @@ static void install_tables(struct lsm *l)
 static void install_flush(struct lsm *l)
 {
     struct lsm_frozen *f = &l->frozen[0];
+    lsm_purge_flushed(l, f);
     positions_deinit(&l->durable);
     l->durable = f->positions;
     memtable_destroy(f->table);
@@ -273,6 +280,7 @@ static void install(struct lsm *l)
             t->made->cache_id = block_cache_new_table(l->conf.cache);
             lsm_table_unref(l, t->made); /* the list has its own */
         }
+        lsm_purge_ended(l, t, true);
         task_end(t);
     }
     if (flushed)
@@ -313,6 +321,7 @@ static void describe(struct lsm *l, struct manifest *m)
     manifest_deinit(m);
     m->generation = l->generation + 1;
     m->next_table = l->next_table;
+    m->erased_ms = lsm_purge_next(l);
     m->n_tables = next_tables(l, tables);
     m->tables = mem_new_array(struct manifest_table, m->n_tables);
     for (size_t i = 0; i < m->n_tables; i++)

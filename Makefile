@@ -179,14 +179,26 @@ guard: $(OUT)/guard/path
 	@tests/guard/guard.py $< $(ARGS)
 .PHONY: guard
 
-# tests/fuzz/fuzz_x.c under clang's libFuzzer, starting from tests/fuzz/corpus/x.
+# tests/fuzz/fuzz_x.c under clang's libFuzzer, starting from tests/fuzz/corpus/x: proto or another layer, and those below
+# it. What the code under test logs of damaged files is not shown.
 FUZZ_SECONDS ?= 20
+FUZZES = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz_layer_manifest = storage
+fuzz_layer_sst      = storage
+fuzz_layer_seglog   = queue
+fuzz_layer_cursor   = services
+fuzz_args_sst       = -close_fd_mask=2
+fuzz_args_seglog    = -close_fd_mask=2
 fuzz:
-	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang $(patsubst tests/fuzz/fuzz_%.c,fuzz-%,$(wildcard tests/fuzz/fuzz_*.c))
-fuzz-%: $(OUT)/tests/fuzz/fuzz_%.o $(call archive,proto) $(call archive,base)
-	@mkdir -p $(OUT)/corpus/$*
-	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $(OUT)/$@ $^ $(LIBS)
-	$(OUT)/$@ -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(OUT)/ $(OUT)/corpus/$* tests/fuzz/corpus/$*
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang $(FUZZES:%=fuzz-%)
+define fuzz_rule
+fuzz-$(1): $(OUT)/tests/fuzz/fuzz_$(1).o $(TESTLIB) $(foreach l,$(below_$(or $(fuzz_layer_$(1)),proto)),$(call archive,$(l)))
+	@mkdir -p $(OUT)/corpus/$(1)
+	@$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $(OUT)/$$@ $$^ $$(LIBS) -lcmocka
+	$(OUT)/$$@ -max_total_time=$$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(OUT)/ $$(fuzz_args_$(1)) $(OUT)/corpus/$(1) tests/fuzz/corpus/$(1)
+.PHONY: fuzz-$(1)
+endef
+$(foreach f,$(FUZZES),$(eval $(call fuzz_rule,$(f))))
 
 try-compose:
 	@deploy/try-compose.sh

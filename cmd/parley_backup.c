@@ -23,16 +23,11 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 void backup_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text,
-            STR("parley backup DIR --data DATA\n\n"
-                "Makes a backup in a new folder of DIR, of a server that runs or of a stopped one's folder: all\n"
-                "that was acknowledged before it began, consistent as one. Tables that the last backup in DIR has\n"
-                "already are linked, not copied. It holds what the data folder holds, secret.key included.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley backup DIR --data DATA\n\n"
+              "Makes a backup in a new folder of DIR, of a server that runs or of a stopped one's folder: all\n"
+              "that was acknowledged before it began, consistent as one. Tables that the last backup in DIR has\n"
+              "already are linked, not copied. It holds what the data folder holds, secret.key included.\n\n",
+              options, OPTIONS);
 }
 
 static void say(const struct backup_job *j, uint64_t us)

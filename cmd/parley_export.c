@@ -40,15 +40,10 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 void export_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text,
-            STR("parley export [--user NAME|ID] --data DIR > FILE\n\n"
-                "People, conversations, members and entries as lines of JSON on stdout. Of a server that runs it\n"
-                "shows one moment; tables that are merged away meanwhile stay on the disk until it is done.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley export [--user NAME|ID] --data DIR > FILE\n\n"
+              "People, conversations, members and entries as lines of JSON on stdout. Of a server that runs it\n"
+              "shows one moment; tables that are merged away meanwhile stay on the disk until it is done.\n\n",
+              options, OPTIONS);
 }
 
 struct exporting {

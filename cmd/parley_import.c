@@ -38,15 +38,10 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 void import_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text,
-            STR("parley import FILE --data DIR\n\n"
-                "Takes in what `parley export` wrote (FILE `-`: stdin). People are known by their username. Only\n"
-                "whole conversations, from their first entry on, can be imported; repeating it adds nothing.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley import FILE --data DIR\n\n"
+              "Takes in what `parley export` wrote (FILE `-`: stdin). People are known by their username. Only\n"
+              "whole conversations, from their first entry on, can be imported; repeating it adds nothing.\n\n",
+              options, OPTIONS);
 }
 
 /* Somebody of the file, and who that is here. */

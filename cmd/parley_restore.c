@@ -21,16 +21,11 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 void restore_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text,
-            STR("parley restore BACKUP --data NEWDIR\n\n"
-                "Makes a new data folder out of a backup, which is checked first and stays as it is. The folder\n"
-                "gets a new epoch: clients see that this is another history and sync afresh. What happened after\n"
-                "the backup is not in it; tokens and passwords are again what they were then.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley restore BACKUP --data NEWDIR\n\n"
+              "Makes a new data folder out of a backup, which is checked first and stays as it is. The folder\n"
+              "gets a new epoch: clients see that this is another history and sync afresh. What happened after\n"
+              "the backup is not in it; tokens and passwords are again what they were then.\n\n",
+              options, OPTIONS);
 }
 
 struct restoring {

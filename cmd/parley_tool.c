@@ -10,6 +10,16 @@ int tool_complain(const char *what, const char *why)
     return 1;
 }
 
+void tool_help(const char *text, const struct conf_option *options, size_t n)
+{
+    struct buf b = {0};
+
+    buf_str(&b, str_c(text));
+    conf_help(options, n, &b);
+    fwrite(b.p, 1, b.len, stdout);
+    buf_deinit(&b);
+}
+
 char *tool_path(const char *dir, const char *name)
 {
     struct buf b = {0};

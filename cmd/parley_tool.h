@@ -3,10 +3,13 @@
  * Exit statuses: 0 done, 1 failed (or damage was found), 2 it was called wrongly or could not begin. */
 #pragma once
 #include "base/buf.h"
+#include "base/conf.h"
 #include "base/env.h"
 
 /* Says `parley: WHAT: WHY` on stderr; WHY may be NULL. Returns 1. */
 int tool_complain(const char *what, const char *why);
+/* The text and then the options of a subcommand, on stdout. */
+void tool_help(const char *text, const struct conf_option *options, size_t n);
 /* DIR/NAME; mem_free it. */
 char *tool_path(const char *dir, const char *name);
 /* Gives way to everything else on the machine, for CPU and, where the system has that, for its disks. */

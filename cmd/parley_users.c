@@ -27,12 +27,7 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 void users_seed_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text, STR("parley users seed --data DIR --count N --prefix u --out FILE\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley users seed --data DIR --count N --prefix u --out FILE\n\n", options, OPTIONS);
 }
 
 /* The file is the owner's alone from its first byte on, whatever stood there before. */

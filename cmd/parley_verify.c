@@ -17,16 +17,11 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 void verify_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text,
-            STR("parley verify --data DIR\nparley verify BACKUP\n\n"
-                "Reads every block of every table, every record of the logs, SQLite and every conversation's\n"
-                "entries, and names all that is damaged. Ends with 0 when all is whole, 1 when it is not, 2 when\n"
-                "it could not look. Changes nothing.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley verify --data DIR\nparley verify BACKUP\n\n"
+              "Reads every block of every table, every record of the logs, SQLite and every conversation's\n"
+              "entries, and names all that is damaged. Ends with 0 when all is whole, 1 when it is not, 2 when\n"
+              "it could not look. Changes nothing.\n\n",
+              options, OPTIONS);
 }
 
 static void say(const struct verify_totals *t)

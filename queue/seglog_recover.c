@@ -123,11 +123,19 @@ static void ask_all(struct recovery *r, const struct walk *w)
 /* Where the walk stopped, in the file. */
 static uint64_t stop_off(const struct walk *w) { return w->kept ? w->off + BATCH_HEADER + w->kept : w->off; }
 
+/* Behind the records of a segment that another one follows is nothing, or zeros: what replay takes for its end too. */
+static bool ends(const struct walk *w)
+{
+    static const uint8_t zeros[BATCH_HEADER];
+
+    return w->kept == 0 && (w->off + BATCH_HEADER > w->size || memcmp(w->bytes + w->off, zeros, sizeof zeros) == 0);
+}
+
 static enum err follow(struct recovery *r, const struct walk *next)
 {
     if (next->head.number != r->at.head.number + 1)
         return damaged(r, r->at.head.number + 1, 0, "the segment is missing");
-    if (next->head.start != r->at.pos)
+    if (next->head.start != r->at.pos || !ends(&r->at))
         return damaged(r, r->at.head.number, stop_off(&r->at), "a record is not what was written");
     return ERR_OK;
 }
@@ -158,11 +166,12 @@ out:
     return err;
 }
 
-/* The bytes before the stop, with the header of a batch that was cut short written anew, and the seal. */
+/* The bytes before the stop, with the header of a batch that was cut short written anew, and the seal. The file may end
+ * with a record, before the next place of a batch. */
 static void build_copy(const struct walk *w, struct buf *out)
 {
     struct batch b = {0};
-    uint64_t end = w->off;
+    uint64_t end = w->off, there = stop_off(w) < w->size ? stop_off(w) : w->size;
 
     if (w->kept && batch_at(w, w->off, &b)) {
         b.bytes = (uint32_t)w->kept;
@@ -170,7 +179,7 @@ static void build_copy(const struct walk *w, struct buf *out)
     }
     uint8_t *p = (uint8_t *)buf_reserve(out, end + BATCH_HEADER);
     memset(p, 0, end + BATCH_HEADER);
-    memcpy(p, w->bytes, stop_off(w));
+    memcpy(p, w->bytes, there);
     if (b.bytes)
         batch_write(p + w->off, &b);
     batch_write(p + end, &(struct batch){w->head.log_id, w->head.generation, end, w->pos, w->pos, 0, 0});

@@ -15,20 +15,13 @@ struct listing {
     size_t remaining;
 };
 
-static int compare_keys(int64_t activity, const struct conv_id *c, int64_t other_activity, const struct conv_id *other)
-{
-    if (activity != other_activity)
-        return activity > other_activity ? -1 : 1;
-    return memcmp(c, other, sizeof *c);
-}
-
 static int by_activity(const void *x, const void *y)
 {
     const struct inner_conv_row *a = x, *b = y;
 
-    if (a->is_open != b->is_open)
-        return a->is_open ? -1 : 1;
-    return compare_keys(a->activity, &a->conv, b->activity, &b->conv);
+    int open = survey_open_first(a, b);
+
+    return open ? open : survey_compare(-a->activity, &a->conv, -b->activity, &b->conv);
 }
 
 static void on_listed(struct reactor *r, struct survey *s) { survey_look(r, s); }
@@ -42,8 +35,8 @@ static void on_looked(struct reactor *r, struct survey *s)
     for (size_t i = 0; i < s->n; i++) {
         struct inner_conv_row *row = &s->v[i];
 
-        row->is_open =
-            row->is_visible && (!a->has_cursor || compare_keys(row->activity, &row->conv, l->activity, &l->conv) > 0);
+        row->is_open = row->is_visible &&
+                       (!a->has_cursor || survey_compare(-row->activity, &row->conv, -l->activity, &l->conv) > 0);
         l->remaining += row->is_open;
     }
     qsort(s->v, s->n, sizeof *s->v, by_activity);

@@ -1,5 +1,6 @@
 /* Who is in, a page at a time, for those who are in themselves. */
 #include "proto/jsonw.h"
+#include "services/page.h"
 #include "services/shard.h"
 
 enum { PAGE_STANDARD = 100 };
@@ -17,7 +18,6 @@ static void print_page(const struct authority *a, user_id after, size_t limit, s
 {
     user_id cursor = 0;
     bool more = false;
-    char text[USER_TEXT];
 
     jsonw_open(out, '{');
     jsonw_key(out, "members");
@@ -34,18 +34,14 @@ static void print_page(const struct authority *a, user_id after, size_t limit, s
         print_member(m, out);
         cursor = m->user;
     }
-    jsonw_close(out, ']');
-    jsonw_key_bool(out, "more", more);
-    if (more)
-        jsonw_key_str(out, "cursor", str_of(text, user_text(text, cursor)));
-    jsonw_close(out, '}');
+    page_end(out, more, cursor);
 }
 
 static void members_start(struct reactor *r, struct conv *c, struct request *q)
 {
     const struct args_group_members *a = &q->args->group_members;
     const struct member *viewer = shard_reader(r, c, q);
-    user_id after = 0;
+    user_id after;
 
     if (!viewer)
         return;
@@ -53,10 +49,8 @@ static void members_start(struct reactor *r, struct conv *c, struct request *q)
         reactor_fail(r, q, CODE_FORBIDDEN, "not a member any more");
         return;
     }
-    if (a->has_cursor && !user_parse(a->cursor, &after)) {
-        reactor_fail(r, q, CODE_BAD_REQUEST, "cursor: not one of ours");
+    if (!page_begin(r, q, a->has_cursor, a->cursor, &after))
         return;
-    }
     print_page(conv_committed(c), after, a->has_limit ? (size_t)a->limit : PAGE_STANDARD, &q->out);
     reactor_ok(r, q);
 }

@@ -1,5 +1,6 @@
 /* receipt_list: how far everybody is, as one member may know it. */
 #include "proto/jsonw.h"
+#include "services/page.h"
 #include "services/receipt.h"
 
 enum { PAGE_STANDARD = 100 };
@@ -33,7 +34,6 @@ static void print_list(const struct authority *a, const struct member *viewer, u
     uint64_t last = member_last_visible(viewer, a->head);
     user_id cursor = 0;
     bool more = false;
-    char text[USER_TEXT];
 
     jsonw_open(out, '{');
     jsonw_key(out, "receipts");
@@ -50,25 +50,19 @@ static void print_list(const struct authority *a, const struct member *viewer, u
         receipt_print(m, last, out);
         cursor = m->user;
     }
-    jsonw_close(out, ']');
-    jsonw_key_bool(out, "more", more);
-    if (more)
-        jsonw_key_str(out, "cursor", str_of(text, user_text(text, cursor)));
-    jsonw_close(out, '}');
+    page_end(out, more, cursor);
 }
 
 static void list_start(struct reactor *r, struct conv *c, struct request *q)
 {
     const struct args_receipt_list *a = &q->args->receipt_list;
     const struct member *viewer = shard_reader(r, c, q);
-    user_id after = 0;
+    user_id after;
 
     if (!viewer)
         return;
-    if (a->has_cursor && !user_parse(a->cursor, &after)) {
-        reactor_fail(r, q, CODE_BAD_REQUEST, "cursor: not one of ours");
+    if (!page_begin(r, q, a->has_cursor, a->cursor, &after))
         return;
-    }
     print_list(conv_committed(c), viewer, after, a->has_limit ? (size_t)a->limit : PAGE_STANDARD, &q->out);
     reactor_ok(r, q);
 }

@@ -289,3 +289,15 @@ void survey_print(struct reactor *r, struct survey *s, enum conv_batch_kind kind
     s->end = n;
     pump(r, s);
 }
+
+int survey_compare(int64_t activity, const struct conv_id *c, int64_t other_activity, const struct conv_id *other)
+{
+    if (activity != other_activity)
+        return activity < other_activity ? -1 : 1;
+    return memcmp(c, other, sizeof *c);
+}
+
+int survey_open_first(const struct inner_conv_row *a, const struct inner_conv_row *b)
+{
+    return (int)b->is_open - (int)a->is_open;
+}

@@ -49,3 +49,8 @@ void survey_look(struct reactor *r, struct survey *s);
 /* The first n rows, as `kind` has it: CONV_SYNC or CONV_LIST, appended to the request's `out` behind a '['. */
 void survey_print(struct reactor *r, struct survey *s, enum conv_batch_kind kind, size_t n);
 void survey_ok(struct reactor *r, struct survey *s);
+
+/* Orders of rows: by (activity, conv), negative activities for the latest first; and the open ones before the others, 0
+ * where both are alike. */
+int survey_compare(int64_t activity, const struct conv_id *c, int64_t other_activity, const struct conv_id *other);
+int survey_open_first(const struct inner_conv_row *a, const struct inner_conv_row *b);

@@ -69,25 +69,18 @@ static void on_listed(struct reactor *r, struct survey *s)
 }
 
 /* The order of a pass: (activity, conv). */
-static int compare_keys(int64_t activity, const struct conv_id *c, int64_t other_activity, const struct conv_id *other)
-{
-    if (activity != other_activity)
-        return activity < other_activity ? -1 : 1;
-    return memcmp(c, other, sizeof *c);
-}
-
 static int by_activity(const void *x, const void *y)
 {
     const struct inner_conv_row *a = x, *b = y;
 
-    if (a->is_open != b->is_open)
-        return a->is_open ? -1 : 1;
-    return compare_keys(a->activity, &a->conv, b->activity, &b->conv);
+    int open = survey_open_first(a, b);
+
+    return open ? open : survey_compare(a->activity, &a->conv, b->activity, &b->conv);
 }
 
 static bool is_behind_mark(const struct sync_cursor *c, const struct inner_conv_row *row)
 {
-    return compare_keys(row->activity, &row->conv, c->activity, &c->conv) <= 0;
+    return survey_compare(row->activity, &row->conv, c->activity, &c->conv) <= 0;
 }
 
 static size_t room(const struct sync *y)
@@ -126,9 +119,9 @@ static int by_need(const void *x, const void *y)
 {
     const struct inner_conv_row *a = x, *b = y;
 
-    if (a->is_open != b->is_open)
-        return a->is_open ? -1 : 1;
-    return compare_keys(b->activity, &b->conv, a->activity, &a->conv);
+    int open = survey_open_first(a, b);
+
+    return open ? open : survey_compare(b->activity, &b->conv, a->activity, &a->conv);
 }
 
 static size_t list_bound(const struct sync_cursor *c)

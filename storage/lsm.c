@@ -146,30 +146,37 @@ static struct lsm *make(const struct lsm_conf *c)
     return l;
 }
 
+/* Takes `l` and a manifest that was read: the state that it names, or where that cannot be had, why. */
+static enum err open_state(struct lsm *l, struct manifest *m, enum err err, struct buf *reason, struct lsm **out,
+                           char **why)
+{
+    TRY(err);
+    TRY(open_tables(l, m, reason));
+    l->next_table = m->next_table;
+    l->generation = m->generation;
+    l->purge.tables_ms = m->erased_ms;
+    positions_copy(&m->durable, &l->durable);
+    positions_copy(&m->durable, &l->applied);
+    *out = l;
+    l = NULL;
+out:
+    if (err != ERR_OK && why)
+        *why = mem_dup(buf_get(reason));
+    buf_deinit(reason);
+    manifest_deinit(m);
+    lsm_close(l);
+    return err;
+}
+
 enum err lsm_open(const struct lsm_conf *c, struct lsm **out, char **why)
 {
     assert(c->env && c->dir && c->cache && !c->home == !c->pool);
     struct manifest m = {0};
     struct buf reason = {0};
     struct lsm *l = make(c);
-    enum err err;
+    enum err err = read_root(l, &m, &reason);
 
-    TRY(read_root(l, &m, &reason));
-    TRY(open_tables(l, &m, &reason));
-    l->next_table = m.next_table;
-    l->generation = m.generation;
-    l->purge.tables_ms = m.erased_ms;
-    positions_copy(&m.durable, &l->durable);
-    positions_copy(&m.durable, &l->applied);
-    *out = l;
-    l = NULL;
-out:
-    if (err != ERR_OK && why)
-        *why = mem_dup(buf_get(&reason));
-    buf_deinit(&reason);
-    manifest_deinit(&m);
-    lsm_close(l);
-    return err;
+    return open_state(l, &m, err, &reason, out, why);
 }
 
 /* A memtable that is never full is never frozen, and without a flush or a merge nothing is written. */
@@ -178,31 +185,14 @@ enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct ls
     struct manifest m = {0};
     struct buf reason = {0};
     struct lsm_conf still = *c;
-    struct lsm *l;
     enum err err;
 
     assert(!c->home && !c->pool);
     still.memtable_bytes = SIZE_MAX / 4;
-    l = make(&still);
     err = manifest_decode(manifest, &m);
     if (err != ERR_OK)
         buf_printf(&reason, "%s: its manifest: %s", c->dir, err_text(err));
-    TRY(err);
-    TRY(open_tables(l, &m, &reason));
-    l->next_table = m.next_table;
-    l->generation = m.generation;
-    l->purge.tables_ms = m.erased_ms;
-    positions_copy(&m.durable, &l->durable);
-    positions_copy(&m.durable, &l->applied);
-    *out = l;
-    l = NULL;
-out:
-    if (err != ERR_OK && why)
-        *why = mem_dup(buf_get(&reason));
-    buf_deinit(&reason);
-    manifest_deinit(&m);
-    lsm_close(l);
-    return err;
+    return open_state(make(&still), &m, err, &reason, out, why);
 }
 
 void lsm_close(struct lsm *l)

@@ -23,6 +23,8 @@ enum fault_op {
     FAULT_LIST = 1 << 13,
     FAULT_SPACE = 1 << 14,
     FAULT_ALL = (1 << 15) - 1,
+    FAULT_TAKES_SPACE =
+        FAULT_OPEN | FAULT_WRITE | FAULT_SYNC | FAULT_TRUNCATE | FAULT_FILL | FAULT_RENAME | FAULT_MKDIR,
 };
 enum { FAULT_OPS = 15 };
 

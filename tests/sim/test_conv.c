@@ -7,6 +7,8 @@
  * them at most a prefix of the rest. A conversation's entries are 1 to its head, each once, as they were sent; its
  * authority is what its records make; each cid leads to its seq. */
 #include "base/enc.h"
+#include "tests/lib/simwalk.h"
+#include "tests/sim/simcopy.h"
 #include "tests/sim/simlog.h"
 #include "tests/unit/storage/conv_model.h"
 #include <inttypes.h>
@@ -45,6 +47,9 @@ struct world {
     bool is_in_now;   /* the next one is in its conversation's `now` already: its store refused it */
     uint64_t live;
     bool is_leaving[LOGS_MAX], is_gone[LOGS_MAX];
+
+    struct simcopy copy;
+    uint64_t copied[STORES][LOGS_MAX]; /* what the copy must have durably */
 };
 
 static bool percent(struct world *w, unsigned p) { return dice_percent(&w->log, p); }
@@ -353,23 +358,35 @@ static void assert_is_entry(const struct entry *got, const struct logged *sent)
     arena_deinit(&scratch);
 }
 
-/* The entries of a conversation that were sent are those that are there. */
-static enum err check_entries(struct world *w, unsigned conv, struct arena *arena)
+/* A store as it is looked at: one that lives has all records, a copy those that were durable when it was made. */
+struct view {
+    struct world *w;
+    struct lsm *store;
+    bool is_copy;
+};
+
+static bool is_in(const struct view *v, const struct logged *r)
 {
+    return !v->is_copy || r->next <= lsm_durable(v->store, r->log);
+}
+
+/* The entries of a conversation that were sent are those that are there. */
+static enum err check_entries(const struct view *v, unsigned conv, uint64_t head, struct arena *arena)
+{
+    struct world *w = v->w;
     const struct conv_id *id = &w->convs[conv].ahead.conv;
     struct entry_list list = {0};
     uint64_t seq = 0, found, fingerprint;
     enum err err;
 
-    TRY(convlog_read(store_of(w, conv), shard_of(conv), id, 1, w->convs[conv].now.head, SIZE_MAX, SIZE_MAX, false, NULL,
-                     arena, &list));
+    TRY(convlog_read(v->store, shard_of(conv), id, 1, head, SIZE_MAX, SIZE_MAX, false, NULL, arena, &list));
     for (size_t i = 0; i < w->n; i++) {
-        if (w->v[i].conv != conv || w->v[i].kind != RECORD_ENTRY)
+        if (w->v[i].conv != conv || w->v[i].kind != RECORD_ENTRY || !is_in(v, &w->v[i]))
             continue;
         assert_true(seq < list.n);
         assert_int_equal(list.v[seq].seq, seq + 1);
         assert_is_entry(&list.v[seq], &w->v[i]);
-        TRY(convlog_find_cid(store_of(w, conv), shard_of(conv), list.v[seq].cid_hash, NULL, &found, &fingerprint));
+        TRY(convlog_find_cid(v->store, shard_of(conv), list.v[seq].cid_hash, NULL, &found, &fingerprint));
         assert_int_equal(found, ++seq);
     }
     assert_int_equal(seq, list.n);
@@ -377,22 +394,22 @@ out:
     return err;
 }
 
-static enum err check_conv(struct world *w, unsigned conv)
+/* It is what `now` says. */
+static enum err check_conv(const struct view *v, unsigned conv, const struct authority *now)
 {
-    struct conv *c = &w->convs[conv];
     struct authority got = {0};
     struct arena arena = {0};
-    enum err err = convlog_load(store_of(w, conv), shard_of(conv), &c->ahead.conv, NULL, &arena, &got);
+    enum err err = convlog_load(v->store, shard_of(conv), &v->w->convs[conv].ahead.conv, NULL, &arena, &got);
 
-    if (!c->now.kind) {
+    if (!now->kind) {
         assert_true(err != ERR_OK);
         err = err == ERR_NOT_FOUND ? ERR_OK : err;
         goto out;
     }
     TRY(err);
-    assert_true(model_eq(&got, &c->now));
-    if (c->now.head)
-        TRY(check_entries(w, conv, &arena));
+    assert_true(model_eq(&got, now));
+    if (now->head)
+        TRY(check_entries(v, conv, now->head, &arena));
 out:
     arena_deinit(&arena);
     assert_true(err == ERR_OK || err == ERR_IO); /* as ordered: nothing is missing or damaged */
@@ -436,7 +453,7 @@ static enum err start(struct world *w)
     TRY(goes_on(w) ? ERR_OK : ERR_IO);
     rebuild(w);
     for (unsigned i = 0; i < CONVS; i++)
-        TRY(check_conv(w, i));
+        TRY(check_conv(&(struct view){w, store_of(w, i), false}, i, &w->convs[i].now));
 out:
     return err;
 }
@@ -550,12 +567,13 @@ static void world_start(struct world *w, uint64_t seed)
     simlog_start(&w->log, seed);
     w->memtable_bytes = 3000 + below(w, 12000);
     block_cache_create(percent(w, 50) ? 1 << 20 : 0, &w->cache);
-    if (percent(w, 50))
-        assert_ok(pool_create("sim", 0, 1 + below(w, 8), &w->pool));
     rebuild(w);
     for (unsigned i = 0; i < CONVS; i++)
         w->convs[i].now.id = w->convs[i].ahead.conv;
 }
+
+/* Flushes, merges and manifests are under way while writing goes on, not done when they are due. */
+static void give_pool(struct world *w) { assert_ok(pool_create("sim", 0, 1 + below(w, 8), &w->pool)); }
 
 static void world_end(struct world *w)
 {
@@ -575,6 +593,8 @@ static uint64_t play(uint64_t seed)
     struct world w;
 
     world_start(&w, seed);
+    if (percent(&w, 50))
+        give_pool(&w);
     if (percent(&w, 15))
         simdisk_set_capacity(w.log.disk, w.log.segment_bytes * (2 + below(&w, 10)) + below(&w, 30000));
     for (uint64_t lives = 1 + below(&w, 5); lives > 0; lives--) {
@@ -598,10 +618,240 @@ PROMISE(a_seed_replays_exactly)
         assert_int_equal(play(seed), play(seed));
 }
 
+/* --- walks: what happens once at each call in turn --- */
+
+enum { SCRIPT_RECORDS = 60, DISKS = 2, COPY_AT = 37, TRIES = 50 };
+
+/* When a life's stores are copied. */
+enum copying { NO_COPY, COPY_MEANWHILE, COPY_AT_END };
+
+static void start_walk(struct world *w, uint64_t seed)
+{
+    world_start(w, seed);
+    w->memtable_bytes = 2000;
+    if (seed % 2)
+        give_pool(w);
+    assert_ok(start(w));
+}
+
+static void move_on(struct world *w)
+{
+    stream_flush(w->log.stream);
+    stream_step(w->log.stream);
+    segpool_step(w->log.pool);
+    mailbox_drain(w->log.home);
+    apply(w);
+    if (!step_stores(w))
+        w->log.env.now_us += 1000000;
+}
+
+static bool push(struct world *w)
+{
+    for (unsigned tries = 0; tries < TRIES && goes_on(w); tries++) {
+        if (append(w))
+            return true;
+        move_on(w);
+    }
+    return false;
+}
+
+static void begin_copy(struct world *w)
+{
+    for (unsigned i = 0; i < STORES; i++)
+        for (uint64_t log = 1; log <= w->live; log++)
+            w->copied[i][log] = lsm_durable(w->stores[i], log);
+    simcopy_begin(&w->copy, env_of(w)->fs, w->stores, STORES);
+}
+
+static void end_copy(struct world *w)
+{
+    while (simcopy_step(&w->copy))
+        ;
+    simcopy_end(&w->copy);
+}
+
+/* One record, and now and then what a server does beside. */
+static bool script_step(struct world *w, unsigned i)
+{
+    if (!push(w))
+        return false;
+    if (i % 3 == 0)
+        stream_flush(w->log.stream);
+    if (i % 4 == 0)
+        stream_step(w->log.stream);
+    if (i % 10 == 0)
+        segpool_step(w->log.pool);
+    if (i % 5 == 0) {
+        mailbox_drain(w->log.home);
+        apply(w);
+        (void)!lsm_flush(w->stores[i % 20 == 0]); /* an error that counts comes as a failure */
+    }
+    step_stores(w);
+    if (i % 15 == 0)
+        trim(w);
+    return goes_on(w);
+}
+
+/* A life: what is appended is committed and applied, stores are flushed and merged, the log is trimmed and one before
+ * it removed, if nothing stops it. */
+static void run_script(struct world *w, enum copying copying)
+{
+    w->log.told = told;
+    if (simlog_open(&w->log, ++w->live, 1 << 20) != ERR_OK)
+        return;
+    for (unsigned i = 1; i <= SCRIPT_RECORDS && script_step(w, i); i++) {
+        if (copying == COPY_MEANWHILE && i == COPY_AT)
+            begin_copy(w);
+        if (i % 2)
+            simcopy_step(&w->copy);
+    }
+    for (unsigned tries = 0; tries < TRIES && goes_on(w) && w->applied < w->n; tries++)
+        move_on(w);
+    if (goes_on(w))
+        remove_old(w);
+    if (copying == COPY_AT_END)
+        begin_copy(w);
+    end_copy(w);
+}
+
+/* The model of one conversation as a copy should have it. */
+static void authority_in(const struct view *v, unsigned conv, struct arena *arena, struct authority *out)
+{
+    struct arena scratch = {0};
+    struct record r;
+
+    *out = (struct authority){.id = v->w->convs[conv].ahead.conv};
+    for (size_t i = 0; i < v->w->n; i++) {
+        const struct logged *at = &v->w->v[i];
+        if (at->conv != conv || !is_in(v, at))
+            continue;
+        assert_ok(record_decode(at->kind, at->bytes, &scratch, &r));
+        authority_apply(out, &r, arena);
+    }
+    arena_deinit(&scratch);
+}
+
+static void check_copied_store(struct world *w, unsigned i)
+{
+    struct view v = {w, NULL, true};
+
+    simcopy_open(env_of(w), i, w->cache, CONVLOG_FILTER_PREFIX, &v.store);
+    for (uint64_t log = 1; log <= w->live; log++)
+        assert_int_equal(lsm_durable(v.store, log), w->copied[i][log]);
+    for (unsigned conv = i; conv < CONVS; conv += STORES) {
+        struct arena arena = {0};
+        struct authority then;
+        authority_in(&v, conv, &arena, &then);
+        assert_ok(check_conv(&v, conv, &then));
+        arena_deinit(&arena);
+    }
+    lsm_close(v.store);
+}
+
+/* A copy that has its name is whole, and one that was told to be made has it. */
+static void check_copy(struct world *w)
+{
+    bool is_there = simcopy_is_there(env_of(w)->fs);
+
+    assert_true(is_there || !w->copy.is_made);
+    for (unsigned i = 0; is_there && i < STORES; i++)
+        check_copied_store(w, i);
+}
+
+static void must_start(struct world *w)
+{
+    simdisk_boot(w->log.disk);
+    assert_ok(start(w));
+    check_copy(w);
+    die_and_boot(w, DEATH_CUT);
+    assert_ok(start(w)); /* and finds as much */
+    check_copy(w);
+}
+
+static bool has_merged(const struct world *w)
+{
+    struct lsm_stats s;
+    lsm_stats(w->stores[0], &s);
+    return s.compactions > 0;
+}
+
+static bool live_and_copy_with(const struct trouble *t, uint64_t seed, uint64_t n, enum copying copying)
+{
+    struct world w;
+
+    start_walk(&w, seed);
+    trouble_order(t, w.log.disk, n);
+    run_script(&w, copying);
+    bool met = trouble_was_met(t, w.log.disk);
+    assert_true(met || has_merged(&w));
+    assert_true(met || copying == NO_COPY || w.copy.is_made);
+    simdisk_die(w.log.disk, DEATH_CUT);
+    close_all(&w);
+    must_start(&w);
+    world_end(&w);
+    return met;
+}
+
+static bool live_with(const struct trouble *t, uint64_t seed, uint64_t n)
+{
+    return live_and_copy_with(t, seed, n, NO_COPY);
+}
+
+static bool copy_meanwhile_with(const struct trouble *t, uint64_t seed, uint64_t n)
+{
+    return live_and_copy_with(t, seed, n, COPY_MEANWHILE);
+}
+
+static bool copy_at_end_with(const struct trouble *t, uint64_t seed, uint64_t n)
+{
+    return live_and_copy_with(t, seed, n, COPY_AT_END);
+}
+
+/* Trouble while it starts and replays, after a kill in the middle of things, and in the life behind it, which removes
+ * the old log. */
+static bool start_with(const struct trouble *t, uint64_t seed, uint64_t n)
+{
+    struct world w;
+
+    start_walk(&w, seed);
+    simdisk_die_at(w.log.disk, FAULT_SYNC, 20, DEATH_KILL);
+    run_script(&w, NO_COPY);
+    assert_true(simdisk_is_down(w.log.disk));
+    die_and_boot(&w, DEATH_KILL);
+    trouble_order(t, w.log.disk, n);
+    enum err err = start(&w);
+    bool is_early = trouble_was_met(t, w.log.disk);
+    assert_true(is_early || err == ERR_OK);
+    if (err == ERR_OK)
+        run_script(&w, NO_COPY);
+    bool met = trouble_was_met(t, w.log.disk);
+    assert_true(met || w.is_gone[1]);
+    simdisk_die(w.log.disk, DEATH_CUT);
+    close_all(&w);
+    must_start(&w);
+    world_end(&w);
+    return met;
+}
+
+PROMISE(what_was_committed_survives_trouble_at_any_call_of_a_life) { walk_calls(live_with, DISKS, 50); }
+
+PROMISE(a_start_cut_short_at_any_call_loses_nothing) { walk_calls(start_with, DISKS, 50); }
+
+PROMISE(a_copy_made_while_life_goes_on_is_what_was_durable_when_it_began)
+{
+    walk_calls(copy_meanwhile_with, DISKS, 50);
+}
+
+PROMISE(a_copy_made_after_trouble_at_any_call_is_what_was_durable) { walk_calls(copy_at_end_with, DISKS, 50); }
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         SIM_HOLDS(a_seed_replays_exactly),
+        SIM_HOLDS(what_was_committed_survives_trouble_at_any_call_of_a_life),
+        SIM_HOLDS(a_start_cut_short_at_any_call_loses_nothing),
+        SIM_HOLDS(a_copy_made_while_life_goes_on_is_what_was_durable_when_it_began),
+        SIM_HOLDS(a_copy_made_after_trouble_at_any_call_is_what_was_durable),
     };
     return sim_main(argc, argv, play_seed, tests, sizeof tests / sizeof tests[0]);
 }

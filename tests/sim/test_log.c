@@ -2,6 +2,7 @@
  * too, and goes on. Beside it runs a model: of each log the records that were appended, and how far it was told to be
  * durable. After each recovery: all that was told to be durable and not trimmed is there, as it was appended and in
  * order; behind it at most a prefix of the rest; nothing else. What one recovery found, every later one finds. */
+#include "tests/lib/simwalk.h"
 #include "tests/sim/simlog.h"
 #include <inttypes.h>
 
@@ -439,32 +440,6 @@ static void must_recover(struct world *w)
     assert_ok(recover(w)); /* and finds the same */
 }
 
-/* What is to go wrong at call n. */
-struct trouble {
-    bool is_death;
-    enum death death;
-    uint64_t times; /* of failing */
-    enum err err;
-};
-static const struct trouble troubles[] = {
-    {.is_death = true, .death = DEATH_KILL}, {.is_death = true, .death = DEATH_CUT}, {.times = 1, .err = ERR_IO},
-    {.times = UINT64_MAX, .err = ERR_IO},    {.times = UINT64_MAX, .err = ERR_FULL}, {.times = 1, .err = ERR_FULL},
-};
-enum { TROUBLES = sizeof troubles / sizeof troubles[0] };
-
-static void order(struct world *w, const struct trouble *t, uint64_t n)
-{
-    if (t->is_death)
-        simdisk_die_at(w->log.disk, FAULT_ALL, n, t->death);
-    else
-        faults_fail(simdisk_faults(w->log.disk), FAULT_ALL, n, t->times, t->err);
-}
-
-static bool was_met(struct world *w, const struct trouble *t)
-{
-    return t->is_death ? simdisk_is_down(w->log.disk) : faults_has_failed(simdisk_faults(w->log.disk));
-}
-
 /* One run with trouble at call n of a life; false when the life has fewer calls. */
 static bool live_with(const struct trouble *t, uint64_t seed, uint64_t n)
 {
@@ -472,9 +447,9 @@ static bool live_with(const struct trouble *t, uint64_t seed, uint64_t n)
 
     world_start(&w, seed);
     assert_ok(recover(&w));
-    order(&w, t, n);
+    trouble_order(t, w.log.disk, n);
     run_script(&w, true);
-    bool met = was_met(&w, t);
+    bool met = trouble_was_met(t, w.log.disk);
     simdisk_die(w.log.disk, DEATH_CUT);
     must_recover(&w);
     world_end(&w);
@@ -494,32 +469,19 @@ static bool recover_with(const struct trouble *t, uint64_t seed, uint64_t n)
     run_script(&w, true);
     simdisk_die(w.log.disk, DEATH_CUT);
     simdisk_boot(w.log.disk);
-    order(&w, t, n);
+    trouble_order(t, w.log.disk, n);
     if (recover(&w) == ERR_OK)
         (void)!remove_log(&w, 1);
-    met = was_met(&w, t);
+    met = trouble_was_met(t, w.log.disk);
     simdisk_die(w.log.disk, DEATH_CUT);
     must_recover(&w);
     world_end(&w);
     return met;
 }
 
-static void walk(bool (*with)(const struct trouble *t, uint64_t seed, uint64_t n))
-{
-    for (size_t k = 0; k < TROUBLES; k++) {
-        uint64_t n = 1;
-        for (bool met = true; met; n++) {
-            met = false;
-            for (uint64_t seed = 1; seed <= DISKS; seed++)
-                met = with(&troubles[k], seed, n) || met;
-        }
-        assert_true(n > 30);
-    }
-}
+PROMISE(what_was_committed_survives_trouble_at_any_call_of_a_life) { walk_calls(live_with, DISKS, 30); }
 
-PROMISE(what_was_committed_survives_trouble_at_any_call_of_a_life) { walk(live_with); }
-
-PROMISE(recovery_cut_short_at_any_call_comes_to_the_same_end) { walk(recover_with); }
+PROMISE(recovery_cut_short_at_any_call_comes_to_the_same_end) { walk_calls(recover_with, DISKS, 10); }
 
 /* --- bits --- */
 

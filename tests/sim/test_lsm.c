@@ -11,6 +11,7 @@
 #include "tests/lib/sim.h"
 #include "tests/lib/simdisk.h"
 #include "tests/lib/simenv.h"
+#include "tests/lib/simwalk.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -331,8 +332,6 @@ static void die_and_boot(struct world *w, enum death how)
     simdisk_boot(w->disk);
 }
 
-enum { TAKES_SPACE = FAULT_OPEN | FAULT_WRITE | FAULT_SYNC | FAULT_TRUNCATE | FAULT_RENAME | FAULT_MKDIR };
-
 static void order_trouble(struct world *w, uint64_t calls)
 {
     static const unsigned kinds[] = {FAULT_ALL, FAULT_WRITE, FAULT_SYNC, FAULT_SYNC_DIR | FAULT_RENAME, FAULT_READ};
@@ -344,7 +343,7 @@ static void order_trouble(struct world *w, uint64_t calls)
     else if (dice < 65)
         faults_fail(simdisk_faults(w->disk), ops, 1 + n / 8, 1, ERR_IO);
     else if (dice < 75)
-        faults_fail(simdisk_faults(w->disk), ops & TAKES_SPACE, 1 + n / 8, 1 + below(w, 5), ERR_FULL);
+        faults_fail(simdisk_faults(w->disk), ops & FAULT_TAKES_SPACE, 1 + n / 8, 1 + below(w, 5), ERR_FULL);
 }
 
 static void come_up(struct world *w)
@@ -503,42 +502,15 @@ static void must_come_up(struct world *w)
     check_files(w);
 }
 
-/* What is to go wrong at call n. */
-struct trouble {
-    bool is_death;
-    enum death death;
-    uint64_t times; /* of failing */
-    enum err err;
-};
-static const struct trouble troubles[] = {
-    {.is_death = true, .death = DEATH_KILL}, {.is_death = true, .death = DEATH_CUT}, {.times = 1, .err = ERR_IO},
-    {.times = UINT64_MAX, .err = ERR_IO},    {.times = 1, .err = ERR_FULL},
-};
-enum { TROUBLES = sizeof troubles / sizeof troubles[0] };
-
-static void order(struct world *w, const struct trouble *t, uint64_t n)
-{
-    unsigned ops = t->err == ERR_FULL ? TAKES_SPACE : FAULT_ALL;
-    if (t->is_death)
-        simdisk_die_at(w->disk, FAULT_ALL, n, t->death);
-    else
-        faults_fail(simdisk_faults(w->disk), ops, n, t->times, t->err);
-}
-
-static bool was_met(struct world *w, const struct trouble *t)
-{
-    return t->is_death ? simdisk_is_down(w->disk) : faults_has_failed(simdisk_faults(w->disk));
-}
-
 static bool live_with(const struct trouble *t, uint64_t seed, uint64_t n)
 {
     struct world w;
 
     world_start(&w, seed);
     assert_ok(come_up_once(&w));
-    order(&w, t, n);
+    trouble_order(t, w.disk, n);
     run_script(&w);
-    bool met = was_met(&w, t);
+    bool met = trouble_was_met(t, w.disk);
     simdisk_die(w.disk, DEATH_CUT);
     close_store(&w);
     must_come_up(&w);
@@ -556,9 +528,9 @@ static bool open_with(const struct trouble *t, uint64_t seed, uint64_t n)
     simdisk_die_at(w.disk, FAULT_SYNC_DIR, 8, DEATH_KILL);
     run_script(&w);
     die_and_boot(&w, DEATH_KILL);
-    order(&w, t, n);
+    trouble_order(t, w.disk, n);
     enum err err = come_up_once(&w);
-    bool met = was_met(&w, t);
+    bool met = trouble_was_met(t, w.disk);
     assert_true(met || err == ERR_OK);
     simdisk_die(w.disk, DEATH_CUT);
     close_store(&w);
@@ -567,22 +539,9 @@ static bool open_with(const struct trouble *t, uint64_t seed, uint64_t n)
     return met;
 }
 
-static void walk(bool (*with)(const struct trouble *t, uint64_t seed, uint64_t n))
-{
-    for (size_t k = 0; k < TROUBLES; k++) {
-        uint64_t n = 1;
-        for (bool met = true; met; n++) {
-            met = false;
-            for (uint64_t seed = 1; seed <= DISKS; seed++)
-                met = with(&troubles[k], seed, n) || met;
-        }
-        assert_true(n > 5);
-    }
-}
+PROMISE(what_a_position_says_survives_trouble_at_any_call_of_a_life) { walk_calls(live_with, DISKS, 5); }
 
-PROMISE(what_a_position_says_survives_trouble_at_any_call_of_a_life) { walk(live_with); }
-
-PROMISE(an_opening_cut_short_at_any_call_loses_nothing) { walk(open_with); }
+PROMISE(an_opening_cut_short_at_any_call_loses_nothing) { walk_calls(open_with, DISKS, 5); }
 
 /* A manifest is switched, and its folder not yet synced, when the process is killed. The next one trusts it. */
 PROMISE(positions_that_were_read_from_the_page_cache_only_are_made_durable)

@@ -180,6 +180,57 @@ PROMISE(a_tail_cut_off_at_any_byte_is_cut_at_the_record_it_hit) { tear_everywher
 PROMISE(a_tail_zero_from_any_byte_is_cut_at_the_record_it_hit) { tear_everywhere(ZEROED); }
 PROMISE(a_tail_with_any_byte_changed_is_cut_at_the_record_it_hit) { tear_everywhere(GARBLED); }
 
+PROMISE(a_file_that_ends_with_its_last_record_loses_nothing)
+{
+    struct rig r;
+    struct image im, after;
+
+    rig_start(&r);
+    make_log(&r, 7, RECORDS, BATCH, &im);
+    struct batch b = find_last(&im);
+    uint64_t end = b.offset + BATCH_HEADER + b.bytes, place = batch_end(b.offset, b.bytes);
+    assert_true(end < place); /* where the next batch would stand is not in the file */
+    tear_at(&r, &im, &b, BATCH_HEADER + b.bytes, CUT_OFF);
+    assert_recovers(&r, 7, 0, RECORDS, false);
+    take_image(&r, 7, &after);
+    assert_true(is_zero(last_bytes(&after) + end, place - end));
+    free_image(&after);
+    free_image(&im);
+    rig_end(&r);
+}
+
+/* Replay would stop at it, so recovery must not let it pass. */
+PROMISE(what_stands_behind_the_records_of_a_segment_in_the_middle_is_damage)
+{
+    struct rig r;
+    struct image im;
+    unsigned met = 0;
+
+    rig_start(&r);
+    make_log(&r, 7, 150, 10, &im);
+    for (size_t i = 0; i + 1 < im.n; i++) {
+        uint8_t *p = (uint8_t *)(uintptr_t)im.files[i].p;
+        uint64_t off = SEGMENT_HEADER;
+        struct segment_header h;
+        struct batch b;
+        assert_ok(segment_header_read(p, &h));
+        while (off + BATCH_HEADER <= im.files[i].len && batch_read(p + off, &h, off, &b))
+            off = batch_end(off, b.bytes);
+        if (off + BATCH_HEADER > im.files[i].len)
+            continue;
+        p[off + 10] = 1;
+        put_file(&r, 7, im.numbers[i], im.files[i]);
+        assert_damaged(&r, 7, 0, im.numbers[i], off);
+        p[off + 10] = 0;
+        put_file(&r, 7, im.numbers[i], im.files[i]);
+        met++;
+    }
+    assert_true(met > 0);
+    assert_recovers(&r, 7, 0, 150, false);
+    free_image(&im);
+    rig_end(&r);
+}
+
 PROMISE(the_bytes_that_are_cut_are_counted)
 {
     struct rig r;
@@ -524,6 +575,8 @@ int main(void)
         HOLDS(a_tail_cut_off_at_any_byte_is_cut_at_the_record_it_hit),
         HOLDS(a_tail_zero_from_any_byte_is_cut_at_the_record_it_hit),
         HOLDS(a_tail_with_any_byte_changed_is_cut_at_the_record_it_hit),
+        HOLDS(a_file_that_ends_with_its_last_record_loses_nothing),
+        HOLDS(what_stands_behind_the_records_of_a_segment_in_the_middle_is_damage),
         HOLDS(the_bytes_that_are_cut_are_counted),
         HOLDS(damage_anywhere_before_what_is_durable_is_named_with_file_and_offset),
         HOLDS(what_a_view_has_durably_cannot_be_torn),

@@ -233,12 +233,22 @@ static void install_tables(struct lsm *l)
     mem_free(old);
 }
 
+static void free_run(void *arg) { memtable_destroy(arg); }
+static void free_done(void *arg) { (void)arg; }
+
+/* Giving 16 MiB back to the system takes longer than a batch of puts: a worker does it. */
+static void free_memtable(struct lsm *l, struct memtable *m)
+{
+    if (background_start(&l->background, JOB_FLUSH, 0, free_run, free_done, m) != ERR_OK)
+        memtable_destroy(m);
+}
+
 static void install_flush(struct lsm *l)
 {
     struct lsm_frozen *f = &l->frozen[0];
     positions_deinit(&l->durable);
     l->durable = f->positions;
-    memtable_destroy(f->table);
+    free_memtable(l, f->table);
     l->n_frozen--;
     memmove(f, f + 1, l->n_frozen * sizeof(*f));
     l->frozen[l->n_frozen] = (struct lsm_frozen){0};

@@ -1,6 +1,7 @@
 /* One store that grows: what it costs, and whether a writer ever waits.
  *
- *   bench_growth [-n ENTRIES] [-r ENTRIES_A_SECOND] [-j FILE]      default 50,000,000 at 50,000
+ *   bench_growth [-n ENTRIES] [-r ENTRIES_A_SECOND] [-m MERGE_RATE] [-j FILE]      default 50,000,000 at 50,000,
+ *   merges at 64 MiB a second (0: no bound)
  *
  * Of a message it puts what the chat store does in a group: the entry (200 bytes under a key of 27), the `cid` index
  * (16 under 18), the conversation's state (34 under 19) and its author's cursors (35 under 27), the last two
@@ -38,6 +39,7 @@ struct bench {
     } part[PARTS];
     double own_ms;
     int schedstat; /* /proc/thread-self/schedstat: ns run, ns waited for a processor, … ; -1: none */
+    uint64_t merge_rate;
     double rate, control_ms; /* the second is the control's, until it is joined */
     atomic_bool is_written;
     struct block_cache *cache;
@@ -102,8 +104,13 @@ static uint64_t rnd(struct bench *b)
 static void open_store(struct bench *b)
 {
     char *why = NULL;
-    struct lsm_conf c = {
-        .env = env_posix(), .dir = b->dir, .pool = b->pool, .home = b->home, .cache = b->cache, .filter_prefix = 18};
+    struct lsm_conf c = {.env = env_posix(),
+                         .dir = b->dir,
+                         .pool = b->pool,
+                         .home = b->home,
+                         .cache = b->cache,
+                         .merge_rate = b->merge_rate,
+                         .filter_prefix = 18};
     double from = wall();
     must(lsm_open(&c, &b->lsm, &why));
     b->open_ms = (wall() - from) * 1e3;
@@ -296,16 +303,21 @@ static void tell(const struct bench *b, uint64_t entries, const char *json)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.random = 42, .rate = 50000, .schedstat = open("/proc/thread-self/schedstat", O_RDONLY)};
+    struct bench b = {.random = 42,
+                      .rate = 50000,
+                      .merge_rate = 64 << 20,
+                      .schedstat = open("/proc/thread-self/schedstat", O_RDONLY)};
     uint64_t entries = 50000000;
     const char *json = NULL, *tmp = getenv("TMPDIR");
     char command[200];
 
-    for (int c; (c = getopt(argc, argv, "n:r:j:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "n:r:m:j:")) != -1;) {
         if (c == 'n')
             entries = strtoull(optarg, NULL, 10);
         else if (c == 'r')
             b.rate = strtod(optarg, NULL);
+        else if (c == 'm')
+            b.merge_rate = strtoull(optarg, NULL, 10);
         else if (c == 'j')
             json = optarg;
         else

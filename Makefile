@@ -154,7 +154,7 @@ bench_growth = storage
 bench_replay = cmd
 BENCHES = proto log store convlog chat growth replay
 # The store is measured beside the general engines, which nothing else here links.
-bench_parts_replay = $(call obj,cmd/parleyd_replay.c)
+bench_parts_replay = $(call obj,cmd/parleyd_replay.c cmd/parleyd_feed.c)
 bench_parts_store = $(call obj,$(wildcard tests/bench/store_*.c))
 bench_libs_store  = -lrocksdb -lleveldb
 bench_args_store  = -j $(BUILD)/bench/store.json

@@ -1,7 +1,7 @@
 /* What a start costs after a crash: a log of messages is written, then read back step by step, and all as a server
  * does.
  *
- *   bench_replay [-n MESSAGES] [-c CONVERSATIONS]      default 2,000,000 in 20,000 chats of two
+ *   bench_replay [-n MESSAGES] [-c CONVERSATIONS] [-t HOMES]      default 2,000,000 in 20,000 chats of two, 2 homes
  *
  * Content of 200 bytes, conversations at random, four stores, a pool of three threads, memtables and cache of the usual
  * size; none of the messages is for the tables. The log is read from the page cache. Of each step: messages a second,
@@ -24,13 +24,15 @@ enum { CONTENT = 200, STORES = 4, THREADS = 3, SEGMENT = 16 << 20, FLUSH_EVERY =
 struct bench {
     char dir[128], log_dir[160];
     struct data_dir data;
-    struct loop *loop;
+    struct loop *loop, *homes[STORES]; /* the first of them is the log's, too */
+    size_t n_homes;
     struct segpool *segments;
     struct stream *stream;
     struct pool *pool;
     struct block_cache *cache;
     struct lsm *stores[STORES];
     struct tables *tables;
+    uint64_t *heads; /* of the chats */
     uint64_t messages, convs, log_id, committed, random;
 };
 
@@ -108,7 +110,6 @@ static struct entry message(struct bench *b, uint64_t conv, uint64_t seq, char *
 
 static void write_log(struct bench *b)
 {
-    uint64_t *heads = mem_new_array(uint64_t, b->convs);
     char content[CONTENT];
     struct buf body = {0};
 
@@ -120,7 +121,7 @@ static void write_log(struct bench *b)
     must(stream_open(&c, &b->stream), "stream");
     for (uint64_t i = 0; i < b->messages; i++) {
         uint64_t conv = next_random(b) % b->convs;
-        struct record r = {.kind = RECORD_ENTRY, .entry = message(b, conv, ++heads[conv], content)};
+        struct record r = {.kind = RECORD_ENTRY, .entry = message(b, conv, ++b->heads[conv], content)};
         buf_clear(&body);
         record_encode(&r, &body);
         append(b, shard_of(&b->data, &r.entry.conv), buf_get(&body));
@@ -132,7 +133,6 @@ static void write_log(struct bench *b)
     segpool_close(b->segments);
     mailbox_drain(loop_mailbox(b->loop));
     buf_deinit(&body);
-    mem_free(heads);
 }
 
 /* --- reading it --- */
@@ -180,7 +180,7 @@ static void open_stores(struct bench *b)
         struct lsm_conf c = {.env = env_posix(),
                              .dir = dir,
                              .pool = b->pool,
-                             .home = loop_mailbox(b->loop),
+                             .home = loop_mailbox(b->homes[i % b->n_homes]),
                              .cache = b->cache,
                              .merge_rate = (64 << 20) / STORES,
                              .filter_prefix = CONVLOG_FILTER_PREFIX};
@@ -200,13 +200,34 @@ static void replay(struct bench *b)
                                            .data = &b->data,
                                            .log_dir = b->log_dir,
                                            .stores = b->stores,
-                                           .homes = &b->loop,
-                                           .n_homes = 1,
+                                           .homes = b->homes,
+                                           .n_homes = b->n_homes,
                                            .tables = b->tables},
                      &logs, &n, &why),
          why);
     end(b, from, "all of replay_logs, into four stores");
     mem_free(logs);
+}
+
+/* Every chat is as far as it was written, and its last entries are there. */
+static void check(struct bench *b)
+{
+    struct arena arena = {0};
+    for (uint64_t i = 0; i < b->convs; i++) {
+        struct conv_id c;
+        struct authority a;
+        struct entry_list list;
+        pair_conv(&b->data.keys, 1 + 2 * i, 2 + 2 * i, &c);
+        uint16_t shard = shard_of(&b->data, &c);
+        struct lsm *store = b->stores[b->data.store_of[shard]];
+        if (b->heads[i] == 0)
+            continue;
+        must(convlog_load(store, shard, &c, NULL, &arena, &a), "a chat is missing");
+        must(a.head == b->heads[i] ? ERR_OK : ERR_CORRUPT, "a chat is not as far as it was written");
+        must(convlog_read(store, shard, &c, 1, a.head, 50, 512 * 1024, true, NULL, &arena, &list), "entries");
+        must(list.n == (a.head < 50 ? a.head : 50) ? ERR_OK : ERR_CORRUPT, "an entry is missing");
+        arena_deinit(&arena);
+    }
 }
 
 static void replay_owed(struct bench *b)
@@ -226,42 +247,51 @@ static void close_stores(struct bench *b)
         lsm_close(b->stores[i]);
     tables_close(b->tables);
     pool_destroy(b->pool);
-    mailbox_drain(loop_mailbox(b->loop));
-    loop_destroy(b->loop);
+    for (size_t i = 0; i < b->n_homes; i++) {
+        mailbox_drain(loop_mailbox(b->homes[i]));
+        loop_destroy(b->homes[i]);
+    }
     block_cache_destroy(b->cache);
 }
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.messages = 2000000, .convs = 20000, .random = 42};
+    struct bench b = {.messages = 2000000, .convs = 20000, .n_homes = 2, .random = 42};
     char *why = NULL, command[200];
 
-    for (int c; (c = getopt(argc, argv, "n:c:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "n:c:t:")) != -1;) {
         if (c == 'n')
             b.messages = strtoull(optarg, NULL, 10);
         else if (c == 'c')
             b.convs = strtoull(optarg, NULL, 10);
+        else if (c == 't')
+            b.n_homes = strtoul(optarg, NULL, 10);
         else
             return 2;
     }
-    if (b.messages == 0 || b.convs == 0)
+    if (b.messages == 0 || b.convs == 0 || b.n_homes == 0 || b.n_homes > STORES)
         return 2;
     snprintf(b.dir, sizeof b.dir, "%s/parley-bench-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     must(mkdtemp(b.dir) ? ERR_OK : ERR_IO, "folder");
     snprintf(b.log_dir, sizeof b.log_dir, "%s/log", b.dir);
     must(data_dir_open(env_posix(), b.dir, STORES, &b.data, &why), why);
-    must(loop_create(&b.loop), "loop");
+    for (size_t i = 0; i < b.n_homes; i++)
+        must(loop_create(&b.homes[i]), "loop");
+    b.loop = b.homes[0];
     must(pool_create("bench", THREADS, 1000, &b.pool), "pool");
     block_cache_create(128 << 20, &b.cache);
+    b.heads = mem_new_array(uint64_t, b.convs);
     write_log(&b);
     recover(&b, "recovery: the log is made sound");
     read_with(&b, count, "reading: every record checked");
     read_with(&b, decode, "reading and decoding");
     open_stores(&b);
     replay(&b);
+    check(&b);
     replay_owed(&b);
     close_stores(&b);
     data_dir_close(&b.data);
+    mem_free(b.heads);
     snprintf(command, sizeof command, "rm -rf %s", b.dir);
     return system(command) == 0 ? 0 : 1;
 }

@@ -75,7 +75,7 @@ $(TESTLIB): $(call obj,$(call src,tests/lib))
 
 # tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator, and what
 # is named here of the others.
-parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c cmd/parley_verify_folder.c cmd/parley_tool.c)
+parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c cmd/parleyd_feed.c cmd/parley_verify_folder.c cmd/parley_tool.c)
 UNIT = $(foreach l,$(LAYERS) cmd,$(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(l)/test_*.c)))
 define unit_rule
 $(OUT)/unit/$(1)/%: $(OUT)/tests/unit/$(1)/%.o $(parts_$(1)) $(TESTLIB) $(foreach l,$(below_$(1)),$(call archive,$(l)))
@@ -156,8 +156,10 @@ bench_store = storage
 bench_convlog = storage
 bench_chat = services
 bench_growth = storage
-BENCHES = proto log store convlog chat growth
+bench_replay = cmd
+BENCHES = proto log store convlog chat growth replay
 # The store is measured beside the general engines, which nothing else here links.
+bench_parts_replay = $(call obj,cmd/parleyd_replay.c cmd/parleyd_feed.c)
 bench_parts_store = $(call obj,$(wildcard tests/bench/store_*.c))
 bench_libs_store  = -lrocksdb -lleveldb
 bench_args_store  = -j $(BUILD)/bench/store.json

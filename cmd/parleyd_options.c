@@ -21,6 +21,8 @@ static const struct conf_option table[] = {
     {"heads-memory", CONF_BYTES, AT(heads_bytes), "32m", 1 << 16, 1024 * GIB,
      "bytes of how far conversations are that had to leave memory, over all reactors"},
     {"memtable", CONF_BYTES, AT(memtable_bytes), "16m", 1 << 16, GIB, "size at which a store's memtable is flushed"},
+    {"merge-rate", CONF_BYTES, AT(merge_rate), "64m", 0, 1024 * GIB,
+     "bytes a second that merges of all stores take while they keep up with the writers; 0: no bound"},
     {"cache", CONF_BYTES, AT(cache_bytes), "128m", 1 << 20, 1024 * GIB, "blocks of the stores held in memory"},
     {"segment", CONF_BYTES, AT(segment_bytes), "16m", 4 << 20, GIB, "size of a segment of the log"},
     {"in-flight", CONF_BYTES, AT(in_flight_bytes), "32m", 1 << 20, GIB,

@@ -1,52 +1,26 @@
 #include "cmd/parleyd_replay.h"
 #include "base/log.h"
-#include "base/loop.h"
+#include "cmd/parleyd_feed.h"
 #include <inttypes.h>
-#include <time.h>
-
-enum { APPLIED_EVERY = 256 /* records between two chances of a flush */ };
 
 struct replay {
     const struct replay_conf *conf;
-    struct convlog_replay *convs;
+    struct feed *feed;
+    uint64_t *durable; /* of the log that is replayed, in each store when that began */
     uint64_t log_id, records;
     uint64_t floors[SHARD_COUNT]; /* of this log: what came to a store by a move is not replayed (placement_file.h) */
 };
 
-/* Takes finished flushes home; waits a little when there was none: a flush takes milliseconds. */
-static void let_stores_catch_up(const struct replay_conf *c)
-{
-    size_t ran = 0;
-
-    for (size_t i = 0; i < c->n_homes; i++)
-        ran += mailbox_drain(loop_mailbox(c->homes[i]));
-    if (ran == 0)
-        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
-}
-
-static void say_applied(struct replay *p, uint64_t pos)
-{
-    for (unsigned i = 0; i < p->conf->data->n_stores; i++)
-        lsm_applied(p->conf->stores[i], p->log_id, pos);
-}
-
 static enum err replay_record(void *arg, const struct log_record *r)
 {
     struct replay *p = arg;
-    struct lsm *store;
-    enum err err = ERR_OK;
 
     if (r->shard >= SHARD_COUNT)
         return ERR_OK; /* the directory's: for the tables */
-    store = p->conf->stores[p->conf->data->store_of[r->shard]];
-    if (r->pos >= p->floors[r->shard] && r->pos >= lsm_durable(store, r->log_id)) {
-        while ((err = convlog_replay_record(p->convs, store, r->shard, r->kind, r->body)) == ERR_LIMIT)
-            let_stores_catch_up(p->conf);
-        p->records++;
-    }
-    if (err == ERR_OK && p->records % APPLIED_EVERY == 0)
-        say_applied(p, r->next);
-    return err;
+    if (r->pos < p->floors[r->shard] || r->pos < p->durable[p->conf->data->store_of[r->shard]])
+        return ERR_OK;
+    p->records++;
+    return feed_record(p->feed, r);
 }
 
 /* The range of positions that some view or store already has durably: what is damaged before `high` is damage, what
@@ -83,8 +57,10 @@ static enum err replay_log(struct replay *p, uint64_t log_id, struct views_log *
         err = seglog_remove(c->env, c->log_dir, log_id);
         goto out;
     }
+    for (unsigned i = 0; i < c->data->n_stores; i++)
+        p->durable[i] = lsm_durable(c->stores[i], log_id);
     TRY(seglog_replay(c->env, c->log_dir, log_id, low, 0, replay_record, p));
-    say_applied(p, report.end);
+    TRY(feed_wait(p->feed, log_id, report.end));
     TRY(tables_replay(c->tables, c->log_dir, log_id, report.end, why));
 out:
     return err;
@@ -98,7 +74,8 @@ enum err replay_logs(const struct replay_conf *c, struct views_log **logs, size_
     size_t n_ids = 0, n_found = 0;
     enum err err;
 
-    convlog_replay_create(&p.convs);
+    p.durable = mem_new_array(uint64_t, c->data->n_stores);
+    TRY(feed_create(&(struct feed_conf){c->data, c->stores, c->homes, c->n_homes}, &p.feed));
     TRY(seglog_list(c->env, c->log_dir, &ids, &n_ids));
     TRY(tables_keep(c->tables, ids, n_ids));
     found = mem_new_array(struct views_log, n_ids + 1);
@@ -112,7 +89,8 @@ enum err replay_logs(const struct replay_conf *c, struct views_log **logs, size_
     *n = n_found;
     found = NULL;
 out:
-    convlog_replay_destroy(p.convs);
+    feed_destroy(p.feed);
+    mem_free(p.durable);
     mem_free(ids);
     mem_free(found);
     return err;

@@ -1,7 +1,8 @@
 /* parleyd_replay: brings every view up to what the logs of earlier starts hold, before anything is served.
  *
  * Each log is made sound first (a torn tail is cut and said, damage stops the start), then replayed into the stores and
- * the tables from where each has it durably. Runs on the main thread, which owns all stores until the threads start. */
+ * the tables from where each has it durably. Runs on the main thread, which owns all stores until the threads start,
+ * but while this lasts: then each home's stores are a feeding thread's (parleyd_feed.h). */
 #pragma once
 #include "services/tables.h"
 #include "services/views.h"
@@ -13,7 +14,7 @@ struct replay_conf {
     struct data_dir *data;
     const char *log_dir;
     struct lsm *const *stores; /* all of them */
-    struct loop *const *homes; /* of the stores: their background work is taken home here while it lasts */
+    struct loop *const *homes; /* of the stores: that of store i is homes[i % n_homes] */
     size_t n_homes;
     struct tables *tables;
 };

@@ -189,8 +189,11 @@ static enum err share_descriptors(struct server *s, char **why)
 
 static enum err open_stores(struct server *s, char **why)
 {
+    uint64_t merge_rate = (uint64_t)s->options.merge_rate / s->data.n_stores;
     enum err err = ERR_OK;
 
+    if (merge_rate == 0 && s->options.merge_rate > 0)
+        merge_rate = 1; /* the least, and not no bound */
     s->stores = mem_new_array(struct lsm *, s->data.n_stores);
     for (unsigned i = 0; i < s->data.n_stores; i++) {
         struct core *core = &s->cores[i % s->n_cores];
@@ -203,6 +206,7 @@ static enum err open_stores(struct server *s, char **why)
                                           .home = loop_mailbox(core->loop),
                                           .cache = s->cache,
                                           .memtable_bytes = (size_t)s->options.memtable_bytes,
+                                          .merge_rate = merge_rate,
                                           .filter_prefix = CONVLOG_FILTER_PREFIX,
                                           .on_failure = store_failed,
                                           .arg = s},

@@ -1,14 +1,16 @@
 /* notify_replay: after a crash, who is owed what. Who was online is not known any more; who confirmed what is. So every
  * member who had not confirmed a message is owed it, and a receipt of a live device will clear what was too much. */
+#include "base/map.h"
 #include "services/notify.h"
 #include "services/owed.h"
+
+enum { BYTES_KEPT = 64 << 20 };
 
 struct notify_replay {
     struct notify_replay_conf conf;
     struct owed_table table;
-    struct arena arena; /* of the authority below */
-    struct authority a; /* the last conversation: records of one often follow each other */
-    bool is_loaded;
+    struct map convs;   /* struct authority, in the arena: the stores change no more, so each is loaded once */
+    struct arena arena; /* when it is large, all are forgotten */
 };
 
 void notify_replay_create(const struct notify_replay_conf *c, struct notify_replay **out)
@@ -25,28 +27,42 @@ void notify_replay_destroy(struct notify_replay *p)
     if (!p)
         return;
     owed_deinit(&p->table);
+    map_deinit(&p->convs);
     arena_deinit(&p->arena);
     mem_free(p);
 }
 
-static enum err load(struct notify_replay *p, uint16_t shard, const struct conv_id *c)
+static void forget(struct notify_replay *p)
+{
+    map_deinit(&p->convs);
+    arena_deinit(&p->arena);
+}
+
+static bool is_conv(const void *value, const void *key) { return conv_eq(&((const struct authority *)value)->id, key); }
+
+static enum err load(struct notify_replay *p, uint16_t shard, const struct conv_id *c, const struct authority **out)
 {
     struct lsm *store = p->conf.stores[p->conf.world->data->store_of[shard]];
-    enum err err;
+    uint64_t hash = dec_u64(c->b); /* a keyed hash as it is */
+    struct authority *a = map_get(&p->convs, hash, is_conv, c);
+    enum err err = ERR_OK;
 
-    if (p->is_loaded && conv_eq(&p->a.id, c))
-        return ERR_OK;
-    arena_deinit(&p->arena);
-    p->is_loaded = false;
-    err = convlog_load(store, shard, c, NULL, &p->arena, &p->a);
-    p->is_loaded = err == ERR_OK;
+    if (!a) {
+        if (p->arena.bytes >= BYTES_KEPT)
+            forget(p);
+        a = arena_alloc(&p->arena, sizeof *a);
+        TRY(convlog_load(store, shard, c, NULL, &p->arena, a));
+        map_add(&p->convs, hash, a);
+    }
+    *out = a;
+out:
     return err;
 }
 
-static enum err owe_all(struct notify_replay *p, const struct entry *e)
+static enum err owe_all(struct notify_replay *p, const struct authority *a, const struct entry *e)
 {
-    for (size_t i = 0; i < p->a.n_members; i++) {
-        const struct member *m = &p->a.members[i];
+    for (size_t i = 0; i < a->n_members; i++) {
+        const struct member *m = &a->members[i];
         enum err err;
 
         if (m->user == e->from || m->delivered >= e->seq || !member_sees(m, e->seq))
@@ -62,6 +78,7 @@ enum err notify_replay_record(void *replay, const struct log_record *rec)
 {
     struct notify_replay *p = replay;
     struct arena arena = {0};
+    const struct authority *a;
     struct record r;
     enum err err;
 
@@ -70,8 +87,8 @@ enum err notify_replay_record(void *replay, const struct log_record *rec)
     TRY(record_decode(rec->kind, rec->body, &arena, &r));
     if (r.entry.kind != ENTRY_MESSAGE)
         goto out;
-    TRY(load(p, rec->shard, &r.entry.conv));
-    err = owe_all(p, &r.entry);
+    TRY(load(p, rec->shard, &r.entry.conv, &a));
+    err = owe_all(p, a, &r.entry);
 out:
     arena_deinit(&arena);
     return err;

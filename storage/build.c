@@ -175,6 +175,8 @@ struct sst *build_take(struct build *b)
     return t;
 }
 
+uint64_t build_written(const struct build *b) { return sst_writer_bytes(&b->writer); }
+
 bool build_cannot_read(const struct build *b) { return b->cannot_read; }
 
 void build_destroy(struct build *b)

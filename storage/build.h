@@ -23,6 +23,7 @@ void build_create(const struct build_conf *c, struct build **out);
 MUST_CHECK enum err build_step(struct build *b, size_t budget);
 /* The table, with one reference, once; NULL when nothing was left to write. */
 struct sst *build_take(struct build *b);
+uint64_t build_written(const struct build *b); /* bytes, so far; between steps */
 bool build_cannot_read(const struct build *b); /* it failed on an input, not on what it wrote */
 /* Removes the file unless it was taken. */
 void build_destroy(struct build *b);

@@ -4,7 +4,7 @@
 #include "storage/convlog_codec.h"
 #include "base/map.h"
 
-enum { CONVS_KEPT = 10000, BYTES_KEPT = 64 << 20 };
+enum { BYTES_KEPT = 64 << 20 };
 
 struct cached {
     struct authority a;
@@ -13,7 +13,6 @@ struct convlog_replay {
     struct map convs; /* of struct cached, in the arena */
     struct arena arena;
     struct arena scratch; /* one record's */
-    size_t bytes;         /* about what the arena holds */
 };
 
 void convlog_replay_create(struct convlog_replay **out) { *out = mem_new(struct convlog_replay); }
@@ -22,7 +21,6 @@ static void forget(struct convlog_replay *p)
 {
     map_deinit(&p->convs);
     arena_deinit(&p->arena);
-    p->bytes = 0;
 }
 
 void convlog_replay_destroy(struct convlog_replay *p)
@@ -44,7 +42,7 @@ static enum err find_conv(struct convlog_replay *p, struct lsm *l, uint16_t shar
     enum err err = ERR_OK;
 
     if (!known) {
-        if (p->convs.count >= CONVS_KEPT || p->bytes >= BYTES_KEPT)
+        if (p->arena.bytes >= BYTES_KEPT)
             forget(p);
         known = arena_alloc(&p->arena, sizeof *known);
         err = convlog_load(l, shard, c, NULL, &p->arena, &known->a);
@@ -53,7 +51,6 @@ static enum err find_conv(struct convlog_replay *p, struct lsm *l, uint16_t shar
             err = ERR_OK;
         }
         TRY(err);
-        p->bytes += sizeof *known + known->a.n_members * (sizeof(struct member) + 64);
         map_add(&p->convs, hash, known);
     }
     *out = &known->a;
@@ -78,14 +75,6 @@ static const struct conv_id *conv_of(const struct record *r)
     }
 }
 
-/* At most: members (9 bytes in a record) cost about 30 times their bytes with the lists that grow for them. */
-static size_t growth(const struct record *r, size_t bytes)
-{
-    if (r->kind == RECORD_ENTRY && r->entry.kind == ENTRY_MESSAGE)
-        return 16 * (1 + r->entry.n_mentions);
-    return r->kind == RECORD_ERASE ? 0 : 32 * bytes; /* erasing leaves the authority as it is */
-}
-
 enum err convlog_replay_record(struct convlog_replay *p, struct lsm *l, uint16_t shard, unsigned kind, struct str body)
 {
     struct record r;
@@ -98,7 +87,6 @@ enum err convlog_replay_record(struct convlog_replay *p, struct lsm *l, uint16_t
     TRY(c ? ERR_OK : ERR_INVALID);
     TRY(find_conv(p, l, shard, c, &a));
     authority_apply(a, &r, &p->arena);
-    p->bytes += growth(&r, body.len);
     err = a->kind ? convlog_put_bytes(l, shard, &r, body, a) : ERR_OK; /* a receipt of nothing is nothing */
 out:
     arena_deinit(&p->scratch);

@@ -140,6 +140,7 @@ static struct lsm *make(const struct lsm_conf *c)
     l->dir = mem_dup(str_c(c->dir));
     l->conf.dir = l->dir;
     background_init(&l->background, c->pool, c->home);
+    pace_init(&l->pace, c->merge_rate);
     memtable_create(&l->active);
     for (size_t i = 0; i < TASKS; i++)
         l->task[i].lsm = l;

@@ -24,6 +24,7 @@ struct lsm_conf {
     struct mailbox *home;
     struct block_cache *cache; /* shared by the stores of a process; thread-safe */
     size_t memtable_bytes;     /* 0: 16 MiB */
+    uint64_t merge_rate;       /* bytes a second that merges take while they keep up (pace.h); 0: no bound */
     uint64_t
         table_memory; /* what a table's filter and index may take, at most; 0: 512 MiB. Larger ones stay as they are */
     size_t

@@ -5,6 +5,7 @@
 #include "storage/build.h"
 #include "storage/lsm.h"
 #include "storage/manifest.h"
+#include "storage/pace.h"
 
 enum { FROZEN_MAX = 3, MERGES_MAX = 4 /* a tier each */, TASKS = 1 + MERGES_MAX };
 
@@ -15,8 +16,10 @@ struct lsm_task {
     struct build *build;
     struct sst **inputs; /* of a merge: a reference each */
     size_t n_inputs;
-    struct sst *made; /* BUILT, COMMITTING: what it made; NULL when nothing was left */
-    enum err err;     /* of the last step */
+    uint64_t flushed_before; /* of a merge: flushed_bytes when it began */
+    struct sst *made;        /* BUILT, COMMITTING: what it made; NULL when nothing was left */
+    size_t step_bytes;       /* of the step that is out */
+    enum err err;            /* of the last step */
 };
 
 struct lsm {
@@ -41,6 +44,7 @@ struct lsm {
     uint64_t next_table, generation;
 
     struct lsm_task task[TASKS]; /* [0] flushes */
+    struct pace pace;            /* of merges */
     struct lsm_commit {
         bool is_out;
         struct manifest next;

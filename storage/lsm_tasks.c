@@ -18,7 +18,7 @@
 #include "storage/compact.h"
 #include "storage/lsm_store.h"
 
-enum { STEP_BYTES = 2 << 20, RETRY_US = 1000000, SPARE_BYTES = 64 << 20 };
+enum { FLUSH_STEP_BYTES = 2 << 20, RETRY_US = 1000000, SPARE_BYTES = 64 << 20 };
 
 void lsm_table_unref(struct lsm *l, struct sst *t)
 {
@@ -96,7 +96,7 @@ static void task_failed(struct lsm_task *t)
 static void step_run(void *arg)
 {
     struct lsm_task *t = arg;
-    t->err = build_step(t->build, STEP_BYTES);
+    t->err = build_step(t->build, t->step_bytes);
 }
 
 static void step_done(void *arg)
@@ -113,13 +113,26 @@ static void step_done(void *arg)
     lsm_poke(t->lsm);
 }
 
+static uint64_t merge_due(struct lsm_task *t)
+{
+    struct lsm *l = t->lsm;
+    return pace_due(&l->pace, env_mono_us(l->conf.env), t->step_bytes, build_written(t->build),
+                    l->flushed_bytes - t->flushed_before);
+}
+
 static bool start_step(struct lsm_task *t)
 {
-    t->state = TASK_OUT;
+    struct lsm *l = t->lsm;
+    struct pace before = l->pace;
     enum job_class class = is_flush(t) ? JOB_FLUSH : JOB_MERGE;
-    enum err err = background_start(&t->lsm->background, class, 0, step_run, step_done, t);
-    if (err != ERR_OK)
-        t->state = TASK_READY; /* the pool is full: the next poke tries again */
+    t->state = TASK_OUT;
+    t->step_bytes = is_flush(t) ? FLUSH_STEP_BYTES : pace_step(&l->pace);
+    uint64_t due_us = is_flush(t) ? 0 : merge_due(t);
+    enum err err = background_start(&l->background, class, due_us, step_run, step_done, t);
+    if (err != ERR_OK) { /* the pool is full: the next poke tries again */
+        t->state = TASK_READY;
+        l->pace = before;
+    }
     return err == ERR_OK;
 }
 
@@ -179,6 +192,7 @@ static bool begin_merge(struct lsm_task *t)
     }
     t->inputs = mem_new_array(struct sst *, n);
     t->n_inputs = n;
+    t->flushed_before = l->flushed_bytes;
     struct build_conf c = build_conf(l);
     c.room = SPARE_BYTES;
     for (size_t i = 0; i < n; i++) {
@@ -239,13 +253,23 @@ static void install_tables(struct lsm *l)
     mem_free(old);
 }
 
+static void free_run(void *arg) { memtable_destroy(arg); }
+static void free_done(void *arg) { (void)arg; }
+
+/* Giving 16 MiB back to the system takes longer than a batch of puts: a worker does it. */
+static void free_memtable(struct lsm *l, struct memtable *m)
+{
+    if (background_start(&l->background, JOB_FLUSH, 0, free_run, free_done, m) != ERR_OK)
+        memtable_destroy(m);
+}
+
 static void install_flush(struct lsm *l)
 {
     struct lsm_frozen *f = &l->frozen[0];
     lsm_purge_flushed(l, f);
     positions_deinit(&l->durable);
     l->durable = f->positions;
-    memtable_destroy(f->table);
+    free_memtable(l, f->table);
     l->n_frozen--;
     memmove(f, f + 1, l->n_frozen * sizeof(*f));
     l->frozen[l->n_frozen] = (struct lsm_frozen){0};

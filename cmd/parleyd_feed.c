@@ -1,0 +1,224 @@
+#include "cmd/parleyd_feed.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+enum { BATCH_BYTES = 256 << 10, WAITING_MAX = 4 };
+
+struct item {
+    uint32_t len; /* of the body, which follows */
+    uint16_t shard;
+    uint8_t kind;
+};
+
+/* What a thread has to do, and says. */
+struct batch {
+    struct buf bytes;
+    uint64_t log_id, until;
+};
+
+struct hand {
+    struct feed *feed;
+    struct loop *home;
+    size_t index;
+    pthread_t thread;
+    bool is_started;
+    struct convlog_replay *convs; /* the thread's */
+    struct batch next;            /* the caller's: is being filled */
+    pthread_mutex_t lock;         /* guards what follows */
+    pthread_cond_t moved;         /* of either side */
+    struct batch waiting[WAITING_MAX];
+    size_t n_waiting;
+    bool is_busy, is_ending;
+    enum err err;
+};
+
+struct feed {
+    struct feed_conf conf;
+    atomic_bool is_ending; /* the start fails: nobody waits for a store any more */
+    size_t n;
+    struct hand hand[];
+};
+
+/* --- a thread --- */
+
+/* Takes finished flushes home; waits a little when there was none: a flush takes milliseconds. */
+static void let_stores_catch_up(struct hand *h)
+{
+    if (mailbox_drain(loop_mailbox(h->home)) == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+}
+
+static enum err put(struct hand *h, const struct item *i, const char *body)
+{
+    const struct feed_conf *c = &h->feed->conf;
+    struct lsm *store = c->stores[c->data->store_of[i->shard]];
+    enum err err;
+
+    while ((err = convlog_replay_record(h->convs, store, i->shard, i->kind, str_of(body, i->len))) == ERR_LIMIT) {
+        if (atomic_load(&h->feed->is_ending))
+            return ERR_CLOSED;
+        let_stores_catch_up(h);
+    }
+    return err;
+}
+
+static enum err put_all(struct hand *h, const struct batch *b)
+{
+    const struct feed_conf *c = &h->feed->conf;
+    struct item i;
+    enum err err = ERR_OK;
+
+    for (size_t at = 0; at < b->bytes.len; at += sizeof i + i.len) {
+        memcpy(&i, b->bytes.p + at, sizeof i);
+        TRY(put(h, &i, b->bytes.p + at + sizeof i));
+    }
+    for (size_t s = h->index; s < c->data->n_stores; s += c->n_homes)
+        lsm_applied(c->stores[s], b->log_id, b->until);
+    mailbox_drain(loop_mailbox(h->home)); /* a flush's next step begins when the last one came home */
+out:
+    return err;
+}
+
+/* Under the lock. */
+static struct batch take(struct hand *h)
+{
+    struct batch b = h->waiting[0];
+    memmove(&h->waiting[0], &h->waiting[1], --h->n_waiting * sizeof h->waiting[0]);
+    h->is_busy = true;
+    pthread_cond_broadcast(&h->moved);
+    return b;
+}
+
+static void *run(void *arg)
+{
+    struct hand *h = arg;
+    pthread_mutex_lock(&h->lock);
+    for (;;) {
+        while (h->n_waiting == 0 && !h->is_ending)
+            pthread_cond_wait(&h->moved, &h->lock);
+        if (h->n_waiting == 0)
+            break;
+        struct batch b = take(h);
+        enum err err = h->err;
+        pthread_mutex_unlock(&h->lock);
+        if (err == ERR_OK)
+            err = put_all(h, &b);
+        buf_deinit(&b.bytes);
+        pthread_mutex_lock(&h->lock);
+        h->err = err;
+        h->is_busy = false;
+        pthread_cond_broadcast(&h->moved);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
+}
+
+/* --- the caller's --- */
+
+static enum err hand_over(struct hand *h, uint64_t log_id, uint64_t until)
+{
+    enum err err;
+    pthread_mutex_lock(&h->lock);
+    while (h->n_waiting == WAITING_MAX)
+        pthread_cond_wait(&h->moved, &h->lock);
+    err = h->err;
+    h->next.log_id = log_id;
+    h->next.until = until;
+    h->waiting[h->n_waiting++] = h->next;
+    h->next = (struct batch){0};
+    pthread_cond_broadcast(&h->moved);
+    pthread_mutex_unlock(&h->lock);
+    return err;
+}
+
+enum err feed_record(struct feed *f, const struct log_record *r)
+{
+    struct hand *h = &f->hand[f->conf.data->store_of[r->shard] % f->n];
+    struct item i = {.len = (uint32_t)r->body.len, .shard = r->shard, .kind = r->kind};
+    enum err err = ERR_OK;
+
+    if (h->next.bytes.len == 0)
+        buf_reserve(&h->next.bytes, BATCH_BYTES + sizeof i + r->body.len);
+    buf_add(&h->next.bytes, &i, sizeof i);
+    buf_str(&h->next.bytes, r->body);
+    if (h->next.bytes.len >= BATCH_BYTES)
+        err = hand_over(h, r->log_id, r->next);
+    return err;
+}
+
+static enum err wait_idle(struct hand *h)
+{
+    pthread_mutex_lock(&h->lock);
+    while (h->n_waiting > 0 || h->is_busy)
+        pthread_cond_wait(&h->moved, &h->lock);
+    enum err err = h->err;
+    pthread_mutex_unlock(&h->lock);
+    return err;
+}
+
+enum err feed_wait(struct feed *f, uint64_t log_id, uint64_t pos)
+{
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < f->n; i++)
+        (void)!hand_over(&f->hand[i], log_id, pos); /* the error stays, and is asked for below */
+    for (size_t i = 0; i < f->n; i++) {
+        enum err of = wait_idle(&f->hand[i]);
+        err = err == ERR_OK ? of : err;
+    }
+    return err;
+}
+
+static enum err start(struct hand *h)
+{
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->moved, NULL);
+    convlog_replay_create(&h->convs);
+    h->is_started = pthread_create(&h->thread, NULL, run, h) == 0;
+    return h->is_started ? ERR_OK : ERR_LIMIT;
+}
+
+enum err feed_create(const struct feed_conf *c, struct feed **out)
+{
+    struct feed *f = mem_alloc(sizeof *f + c->n_homes * sizeof f->hand[0]);
+    enum err err = ERR_OK;
+
+    f->conf = *c;
+    for (; f->n < c->n_homes && err == ERR_OK; f->n++) {
+        f->hand[f->n].feed = f;
+        f->hand[f->n].index = f->n;
+        f->hand[f->n].home = c->homes[f->n];
+        err = start(&f->hand[f->n]);
+    }
+    if (err != ERR_OK) {
+        feed_destroy(f);
+        f = NULL;
+    }
+    *out = f;
+    return err;
+}
+
+static void stop(struct hand *h)
+{
+    if (h->is_started) {
+        pthread_mutex_lock(&h->lock);
+        h->is_ending = true;
+        pthread_cond_broadcast(&h->moved);
+        pthread_mutex_unlock(&h->lock);
+        pthread_join(h->thread, NULL);
+    }
+    buf_deinit(&h->next.bytes);
+    convlog_replay_destroy(h->convs);
+    pthread_cond_destroy(&h->moved);
+    pthread_mutex_destroy(&h->lock);
+}
+
+void feed_destroy(struct feed *f)
+{
+    if (!f)
+        return;
+    atomic_store(&f->is_ending, true);
+    for (size_t i = 0; i < f->n; i++)
+        stop(&f->hand[i]);
+    mem_free(f);
+}

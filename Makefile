@@ -73,8 +73,8 @@ $(TESTLIB): $(call obj,$(call src,tests/lib))
 	@rm -f $@
 	@ar rcs $@ $^
 
-# tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator.
-parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c))
+# tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator, and the replay.
+parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c)
 UNIT = $(foreach l,$(LAYERS) cmd,$(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(l)/test_*.c)))
 define unit_rule
 $(OUT)/unit/$(1)/%: $(OUT)/tests/unit/$(1)/%.o $(parts_$(1)) $(TESTLIB) $(foreach l,$(below_$(1)),$(call archive,$(l)))

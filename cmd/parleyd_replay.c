@@ -10,6 +10,8 @@ struct replay {
     const struct replay_conf *conf;
     struct convlog_replay *convs;
     uint64_t log_id, records;
+    uint64_t refused_at; /* by the store of that name; NULL: by none */
+    const char *refused_by;
 };
 
 /* Takes finished flushes home; waits a little when there was none: a flush takes milliseconds. */
@@ -41,11 +43,29 @@ static enum err replay_record(void *arg, const struct log_record *r)
     if (r->pos >= lsm_durable(store, r->log_id)) {
         while ((err = convlog_replay_record(p->convs, store, r->shard, r->kind, r->body)) == ERR_LIMIT)
             let_stores_catch_up(p->conf);
+        if (err != ERR_OK) {
+            p->refused_at = r->pos;
+            p->refused_by = p->conf->data->stores[p->conf->data->store_of[r->shard]];
+        }
         p->records++;
     }
     if (err == ERR_OK && p->records % APPLIED_EVERY == 0)
         say_applied(p, r->next);
     return err;
+}
+
+/* A start ends there: an entry that was acknowledged is never passed over. */
+static void say_refused(const struct replay *p, enum err err, char **why)
+{
+    struct buf text = {0};
+
+    if (!p->refused_by || *why)
+        return;
+    buf_printf(&text,
+               "log %016" PRIx64 " at offset %" PRIu64 " cannot be applied to store %s: %s; `parley doctor` says more",
+               p->log_id, p->refused_at, p->refused_by, err_text(err));
+    buf_char(&text, '\0');
+    *why = text.p;
 }
 
 /* The range of positions that some view or store already has durably: what is damaged before `high` is damage, what
@@ -85,6 +105,8 @@ static enum err replay_log(struct replay *p, uint64_t log_id, struct views_log *
     say_applied(p, report.end);
     TRY(tables_replay(c->tables, c->log_dir, log_id, report.end, why));
 out:
+    if (err != ERR_OK)
+        say_refused(p, err, why);
     return err;
 }
 

@@ -4,6 +4,7 @@
  *     seed PREFIX COUNT    makes accounts PREFIX000000 … ; a line `username TAB user TAB device TAB token` each, when
  * durable
  *     dead …               lists, shows, replays or drops dead letters (dead.h gives the lines)
+ *     views                how everything stands (standing.h gives the lines)
  *     backup               holds everything in its place (hold.h gives the lines), then `held`; until the connection
  * ends ends                 after `held`, as often as is liked: hold.h's lines of where the logs end, then `ok`
  *

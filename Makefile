@@ -73,8 +73,9 @@ $(TESTLIB): $(call obj,$(call src,tests/lib))
 	@rm -f $@
 	@ar rcs $@ $^
 
-# tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator, and the replay.
-parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c)
+# tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator, and what
+# is named here of the others.
+parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c cmd/parley_verify_folder.c cmd/parley_tool.c)
 UNIT = $(foreach l,$(LAYERS) cmd,$(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(l)/test_*.c)))
 define unit_rule
 $(OUT)/unit/$(1)/%: $(OUT)/tests/unit/$(1)/%.o $(parts_$(1)) $(TESTLIB) $(foreach l,$(below_$(1)),$(call archive,$(l)))
@@ -130,7 +131,7 @@ test:
 tests: $(UNIT) $(SIM) $(DIFFERENTIAL)
 
 # What a commit must pass beside the tests.
-SOURCES = $(wildcard $(foreach l,$(LAYERS) cmd tests/lib tests/unit/* tests/sim tests/fuzz tests/bench tests/differential,$(l)/*.c $(l)/*.h))
+SOURCES = $(wildcard $(foreach l,$(LAYERS) cmd tests/lib tests/unit/* tests/sim tests/fuzz tests/bench tests/guard tests/differential,$(l)/*.c $(l)/*.h))
 check: format-check
 	@tests/check_layers.py
 format-check:
@@ -141,7 +142,11 @@ format:
 crash: programs
 	@tests/crash/crash.py --build $(OUT) $(ARGS)
 
-bench: programs
+# The limit that the server is compared with.
+$(BUILD)/bare_relay: $(call obj,tests/bench/bare_relay.c cmd/parley_load_users.c) $(call archive,base)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: programs $(BUILD)/bare_relay
 	@tests/bench/run.sh $(BUILD)
 
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.
@@ -150,11 +155,13 @@ bench_log = queue
 bench_store = storage
 bench_convlog = storage
 bench_chat = services
-BENCHES = proto log store convlog chat
+bench_growth = storage
+BENCHES = proto log store convlog chat growth
 # The store is measured beside the general engines, which nothing else here links.
 bench_parts_store = $(call obj,$(wildcard tests/bench/store_*.c))
 bench_libs_store  = -lrocksdb -lleveldb
 bench_args_store  = -j $(BUILD)/bench/store.json
+bench_args_growth = -j $(BUILD)/bench/growth.json
 define bench_rule
 bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
 	@mkdir -p $(BUILD)/bench
@@ -163,6 +170,14 @@ bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(be
 .PHONY: bench-$(1)
 endef
 $(foreach b,$(BENCHES),$(eval $(call bench_rule,$(b))))
+
+# tests/guard/path.c: instructions of the data path, counted by callgrind and compared with tests/guard/baseline.json.
+$(OUT)/guard/path: $(OUT)/tests/guard/path.o $(foreach l,$(below_cmd),$(call archive,$(l)))
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+guard: $(OUT)/guard/path
+	@tests/guard/guard.py $< $(ARGS)
+.PHONY: guard
 
 # tests/fuzz/fuzz_x.c under clang's libFuzzer, starting from tests/fuzz/corpus/x.
 FUZZ_SECONDS ?= 20

@@ -85,8 +85,9 @@ static enum err on_record(void *arg, const struct log_record *r)
     struct record rec;
     enum err err = ERR_OK;
 
-    if (r->shard >= SHARD_COUNT || r->pos < positions_get(&p->stores[p->data.store_of[r->shard]], r->log_id))
-        return ERR_OK;
+    if (r->shard >= SHARD_COUNT || r->pos < positions_get(&p->stores[p->data.store_of[r->shard]], r->log_id) ||
+        r->pos < placement_floor(&p->data.placement, r->shard, r->log_id))
+        return ERR_OK; /* it is not the stores', or they have it */
     p->stores_lack += r->next - r->pos;
     err = record_decode(r->kind, r->body, &arena, &rec);
     arena_deinit(&arena);

@@ -18,6 +18,8 @@ static const struct conf_option table[] = {
     {"group-members", CONF_INT, AT(group_members), "1024", 1, 1000000, "most members of a group"},
     {"conversations-memory", CONF_BYTES, AT(convs_bytes), "256m", 1 << 20, 1024 * GIB,
      "bytes of conversations held in memory, over all reactors"},
+    {"heads-memory", CONF_BYTES, AT(heads_bytes), "32m", 1 << 16, 1024 * GIB,
+     "bytes of how far conversations are that had to leave memory, over all reactors"},
     {"memtable", CONF_BYTES, AT(memtable_bytes), "16m", 1 << 16, GIB, "size at which a store's memtable is flushed"},
     {"cache", CONF_BYTES, AT(cache_bytes), "128m", 1 << 20, 1024 * GIB, "blocks of the stores held in memory"},
     {"segment", CONF_BYTES, AT(segment_bytes), "16m", 4 << 20, GIB, "size of a segment of the log"},
@@ -25,6 +27,8 @@ static const struct conf_option table[] = {
      "bytes of a log appended and not yet durable; then writes are refused"},
     {"linger-us", CONF_INT, AT(linger_us), "500", 0, 10000, "how long a busy log may wait for company before an fsync"},
     {"heartbeat", CONF_MS, AT(heartbeat_ms), "30s", 1000, 3600000, "how often an idle connection is pinged"},
+    {"erase-within", CONF_MS, AT(erase_within_ms), "24h", 10000, 30 * 86400000LL,
+     "how long until what was erased has left the log and the stores"},
     {"log-level", CONF_TEXT, AT(log_level), "info", 0, 0, "error, warn, info or debug"},
     {"check", CONF_SWITCH, AT(check), "off", 0, 0, "check the options and stop"},
 };

@@ -10,7 +10,8 @@ struct replay {
     const struct replay_conf *conf;
     struct convlog_replay *convs;
     uint64_t log_id, records;
-    uint64_t refused_at; /* by the store of that name; NULL: by none */
+    uint64_t floors[SHARD_COUNT]; /* of this log: what came to a store by a move is not replayed (placement_file.h) */
+    uint64_t refused_at;          /* by the store of that name; NULL: by none */
     const char *refused_by;
 };
 
@@ -40,7 +41,7 @@ static enum err replay_record(void *arg, const struct log_record *r)
     if (r->shard >= SHARD_COUNT)
         return ERR_OK; /* the directory's: for the tables */
     store = p->conf->stores[p->conf->data->store_of[r->shard]];
-    if (r->pos >= lsm_durable(store, r->log_id)) {
+    if (r->pos >= p->floors[r->shard] && r->pos >= lsm_durable(store, r->log_id)) {
         while ((err = convlog_replay_record(p->convs, store, r->shard, r->kind, r->body)) == ERR_LIMIT)
             let_stores_catch_up(p->conf);
         if (err != ERR_OK) {
@@ -96,6 +97,7 @@ static enum err replay_log(struct replay *p, uint64_t log_id, struct views_log *
         log_warn("log_tail_cut", "log=%" PRIx64 " end=%" PRIu64 " bytes=%" PRIu64, log_id, report.end,
                  report.cut_bytes);
     p->log_id = log_id;
+    placement_floors_of(&c->data->placement, log_id, p->floors);
     *out = (struct views_log){.log_id = log_id, .end = report.end};
     if (report.end == 0) { /* nothing was ever written: starts that follow each other quickly leave many of these */
         err = seglog_remove(c->env, c->log_dir, log_id);

@@ -2,6 +2,7 @@
 #include "services/reactor.h"
 #include "base/log.h"
 #include "services/notify.h"
+#include "services/purge.h"
 #include "services/reactor_state.h"
 #include "services/receipt.h"
 #include "services/shard_log.h"
@@ -101,6 +102,7 @@ static enum err open_log(struct reactor *r)
         .home = loop_mailbox(r->loop),
         .max_in_flight = r->conf.max_in_flight ? r->conf.max_in_flight : IN_FLIGHT_BYTES,
         .linger_us = r->conf.linger_us,
+        .is_stepped = r->conf.is_stepped,
         .on_commit = on_commit,
         .on_failure = on_failure,
         .arg = r,
@@ -130,6 +132,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     bulk_create(r, runner_read, &r->bulk);
     gauges_create(r, &r->gauges);
     trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
+    purge_create(r, &r->purge);
     r->flush.fn = on_turn_end;
     loop_hook(r->loop, &r->flush);
     bus_serve(r->port, runner_serve, r);
@@ -147,6 +150,7 @@ void reactor_destroy(struct reactor *r)
     loop_unhook(&r->flush);
     gauges_destroy(r->gauges);
     reactor_drop_held(r);
+    purge_destroy(r->purge);
     trim_destroy(r->trim);
     stream_close(r->stream);
     r->world->streams[r->conf.index] = NULL;

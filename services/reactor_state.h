@@ -20,6 +20,7 @@ struct reactor {
     struct surveys *surveys;
     struct bulk *bulk;
     struct trim *trim;
+    struct purge *purge;
     struct held *held; /* hold_reactor.c's; NULL: nothing is */
     struct gauges *gauges;
     struct link spare_reads; /* struct read: kept for the next */

@@ -27,7 +27,7 @@ struct loop {
     struct mailbox *mailbox;
     struct link hooks;
     atomic_bool stopping;
-    bool posted; /* by this loop's thread, since the mailbox was last drained */
+    bool posted; /* by this loop's thread, since the mailbox was last drained; or a hook asked for another turn */
     uint64_t tick, armed, alarm_tick;
     struct link slots[SLOTS];
 };
@@ -210,6 +210,8 @@ uint64_t loop_now_ms(const struct loop *l) { return uv_now(&l->uv); }
 void loop_hook(struct loop *l, struct turn_hook *h) { list_push(&l->hooks, &h->link); }
 
 void loop_unhook(struct turn_hook *h) { list_remove(&h->link); }
+
+void loop_again(struct loop *l) { l->posted = true; }
 
 void timer_set(struct loop *l, struct timer *t, uint64_t in_ms)
 {

@@ -48,6 +48,19 @@ struct metric_set *metrics_set(struct metrics *m)
     return s;
 }
 
+static int64_t of_all(const struct metrics *m, size_t i)
+{
+    bool is_max = m->descs[i].kind == METRIC_GAUGE_MAX;
+    int64_t all = 0;
+
+    for (struct metric_set *s = m->sets; s; s = s->next) {
+        int64_t v = atomic_load_explicit(&s->v[i], memory_order_relaxed);
+
+        all = !is_max ? all + v : v > all ? v : all;
+    }
+    return all;
+}
+
 /* The name without its labels. */
 static struct str family_of(const struct metric_desc *d) { return str_of(d->name, strcspn(d->name, "{")); }
 
@@ -62,14 +75,11 @@ void metrics_print(struct metrics *m, struct buf *out)
 {
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < m->n; i++) {
-        int64_t sum = 0;
-        for (struct metric_set *s = m->sets; s; s = s->next)
-            sum += atomic_load_explicit(&s->v[i], memory_order_relaxed);
         if (i == 0 || !str_eq(family_of(&m->descs[i]), family_of(&m->descs[i - 1])))
             print_family(&m->descs[i], out); /* rows that differ in labels stand together in the table */
         buf_str(out, str_c(m->descs[i].name));
         buf_char(out, ' ');
-        buf_i64(out, sum);
+        buf_i64(out, of_all(m, i));
         buf_char(out, '\n');
     }
     pthread_mutex_unlock(&m->lock);

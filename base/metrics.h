@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include <stdatomic.h>
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_GAUGE_MAX /* of all threads the largest, not the sum */ };
 struct metric_desc {
     const char *name, *help;
     enum metric_kind kind;

@@ -1,6 +1,7 @@
 /* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
 #include "cmd/parley_backup.h"
 #include "cmd/parley_dead.h"
+#include "cmd/parley_doctor.h"
 #include "cmd/parley_erase.h"
 #include "cmd/parley_export.h"
 #include "cmd/parley_import.h"
@@ -26,6 +27,7 @@ static const struct command commands[] = {
     {{"export"}, export_all, export_help, "people and conversations as lines of JSON"},
     {{"import"}, import_file, import_help, "take in what export wrote"},
     {{"dead"}, dead, dead_help, "list, show, replay or drop the records that the tables could not take"},
+    {{"doctor"}, doctor, doctor_help, "how a running or stopped server is, and what needs you"},
     {{"stores", "list"}, stores_list, stores_list_help, "which stores there are, and how many shards each holds"},
     {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };

@@ -8,8 +8,6 @@
 #include "storage/placement.h"
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 struct dead_options {
     const char *data;
@@ -62,32 +60,6 @@ static void close_tables(struct door *d)
     file_close(d->lock);
 }
 
-/* The server's lines go to `out`; `ok` or `error CODE WHY` ends them. */
-static int ask_running(int fd, const char *line, struct buf *out)
-{
-    FILE *io = fdopen(fd, "r+");
-    char *got = NULL;
-    size_t cap = 0;
-    ssize_t n;
-    int result = -1;
-
-    fprintf(io, "%s\n", line);
-    fflush(io);
-    while (result < 0 && (n = getline(&got, &cap, io)) > 0) {
-        if (str_eq(str_of(got, (size_t)n), STR("ok\n"))) {
-            result = 0;
-        } else if (str_starts(str_of(got, (size_t)n), STR("error "))) {
-            got[n - 1] = '\0';
-            result = tool_complain(got + strlen("error "), NULL);
-        } else {
-            buf_add(out, got, (size_t)n);
-        }
-    }
-    free(got); /* getline's */
-    fclose(io);
-    return result < 0 ? tool_complain("the server ended before it answered", NULL) : result;
-}
-
 static int ask(struct door *d, const char *verb, const char *what, struct buf *out)
 {
     char line[128];
@@ -99,7 +71,7 @@ static int ask(struct door *d, const char *verb, const char *what, struct buf *o
         enum err err = admin_connect(d->data, &fd);
 
         if (err == ERR_OK)
-            return ask_running(fd, line, out);
+            return tool_ask(fd, line, out);
         if (err != ERR_NOT_FOUND)
             return tool_complain(d->data, err_text(err));
         if (open_tables(d) != 0)

@@ -1,5 +1,6 @@
 #include "cmd/parley_tool.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -44,6 +45,31 @@ bool tool_is_there(struct env *env, const char *path)
 
     file_close(f);
     return err != ERR_NOT_FOUND;
+}
+
+int tool_ask(int fd, const char *line, struct buf *out)
+{
+    FILE *io = fdopen(fd, "r+");
+    char *got = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    int result = -1;
+
+    fprintf(io, "%s\n", line);
+    fflush(io);
+    while (result < 0 && (n = getline(&got, &cap, io)) > 0) {
+        if (str_eq(str_of(got, (size_t)n), STR("ok\n"))) {
+            result = 0;
+        } else if (str_starts(str_of(got, (size_t)n), STR("error "))) {
+            got[n - 1] = '\0';
+            result = tool_complain(got + strlen("error "), NULL);
+        } else {
+            buf_add(out, got, (size_t)n);
+        }
+    }
+    free(got); /* getline's */
+    fclose(io);
+    return result < 0 ? tool_complain("the server ended before it answered", NULL) : result;
 }
 
 void tool_bytes(uint64_t n, char out[16])

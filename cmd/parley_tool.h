@@ -15,5 +15,8 @@ char *tool_path(const char *dir, const char *name);
 /* Gives way to everything else on the machine, for CPU and, where the system has that, for its disks. */
 void tool_be_nice(void);
 bool tool_is_there(struct env *env, const char *path); /* a file */
+/* Asks a running server by its admin socket, which is closed then. Its lines go to `out`; `ok` or `error CODE WHY` ends
+ * them. 0, or 1 and it was said. */
+int tool_ask(int fd, const char *line, struct buf *out);
 /* Bytes in the largest fitting unit, as people read it. */
 void tool_bytes(uint64_t n, char out[16]);

@@ -6,6 +6,7 @@
 enum { BATCH_BYTES = 256 << 10, WAITING_MAX = 4 };
 
 struct item {
+    uint64_t pos;
     uint32_t len; /* of the body, which follows */
     uint16_t shard;
     uint8_t kind;
@@ -31,6 +32,7 @@ struct hand {
     size_t n_waiting;
     bool is_busy, is_ending;
     enum err err;
+    struct item refused; /* with an error: what it is of */
 };
 
 struct feed {
@@ -71,7 +73,13 @@ static enum err put_all(struct hand *h, const struct batch *b)
 
     for (size_t at = 0; at < b->bytes.len; at += sizeof i + i.len) {
         memcpy(&i, b->bytes.p + at, sizeof i);
-        TRY(put(h, &i, b->bytes.p + at + sizeof i));
+        err = put(h, &i, b->bytes.p + at + sizeof i);
+        if (err != ERR_OK) {
+            pthread_mutex_lock(&h->lock);
+            h->refused = i;
+            pthread_mutex_unlock(&h->lock);
+            goto out;
+        }
     }
     for (size_t s = h->index; s < c->data->n_stores; s += c->n_homes)
         lsm_applied(c->stores[s], b->log_id, b->until);
@@ -135,7 +143,7 @@ static enum err hand_over(struct hand *h, uint64_t log_id, uint64_t until)
 enum err feed_record(struct feed *f, const struct log_record *r)
 {
     struct hand *h = &f->hand[f->conf.data->store_of[r->shard] % f->n];
-    struct item i = {.len = (uint32_t)r->body.len, .shard = r->shard, .kind = r->kind};
+    struct item i = {.pos = r->pos, .len = (uint32_t)r->body.len, .shard = r->shard, .kind = r->kind};
     enum err err = ERR_OK;
 
     if (h->next.bytes.len == 0)
@@ -167,6 +175,21 @@ enum err feed_wait(struct feed *f, uint64_t log_id, uint64_t pos)
         err = err == ERR_OK ? of : err;
     }
     return err;
+}
+
+bool feed_refused(struct feed *f, uint16_t *shard, uint64_t *pos)
+{
+    bool is = false;
+
+    for (size_t i = 0; i < f->n && !is; i++) {
+        struct hand *h = &f->hand[i];
+        pthread_mutex_lock(&h->lock);
+        is = h->err != ERR_OK && h->err != ERR_CLOSED;
+        *shard = h->refused.shard;
+        *pos = h->refused.pos;
+        pthread_mutex_unlock(&h->lock);
+    }
+    return is;
 }
 
 static enum err start(struct hand *h)

@@ -23,5 +23,7 @@ MUST_CHECK enum err feed_create(const struct feed_conf *c, struct feed **out); /
 void feed_destroy(struct feed *f);
 /* Copies the record of a shard. An error is that of an earlier record: of it and all behind it nothing is done. */
 MUST_CHECK enum err feed_record(struct feed *f, const struct log_record *r);
+/* After an error: which record of the log that is fed could not be applied. */
+bool feed_refused(struct feed *f, uint16_t *shard, uint64_t *pos);
 /* Everything of the log before `pos` was given, and is put when this returns. */
 MUST_CHECK enum err feed_wait(struct feed *f, uint64_t log_id, uint64_t pos);

@@ -23,6 +23,23 @@ static enum err replay_record(void *arg, const struct log_record *r)
     return feed_record(p->feed, r);
 }
 
+/* A start ends there: an entry that was acknowledged is never passed over. */
+static void say_refused(const struct replay *p, enum err err, char **why)
+{
+    const struct data_dir *data = p->conf->data;
+    struct buf text = {0};
+    uint16_t shard;
+    uint64_t pos;
+
+    if (*why || !feed_refused(p->feed, &shard, &pos))
+        return;
+    buf_printf(&text,
+               "log %016" PRIx64 " at offset %" PRIu64 " cannot be applied to store %s: %s; `parley doctor` says more",
+               p->log_id, pos, data->stores[data->store_of[shard]], err_text(err));
+    buf_char(&text, '\0');
+    *why = text.p;
+}
+
 /* The range of positions that some view or store already has durably: what is damaged before `high` is damage, what
  * stands before `low` need not be read. */
 static void durable_range(const struct replay_conf *c, uint64_t log_id, uint64_t *low, uint64_t *high)
@@ -63,6 +80,8 @@ static enum err replay_log(struct replay *p, uint64_t log_id, struct views_log *
     TRY(feed_wait(p->feed, log_id, report.end));
     TRY(tables_replay(c->tables, c->log_dir, log_id, report.end, why));
 out:
+    if (err != ERR_OK)
+        say_refused(p, err, why);
     return err;
 }
 

@@ -316,6 +316,7 @@ static enum err open_directory(struct server *s)
                                                   .log_dir = s->log_dir,
                                                   .log_id = log_id,
                                                   .segments = s->segments,
+                                                  .views = s->views,
                                                   .admin_path = s->data.path,
                                                   .on_durable = on_tables_durable,
                                                   .on_failure = directory_failed,

@@ -10,6 +10,7 @@
 #include "services/erase.h"
 #include "services/hold.h"
 #include "services/seed.h"
+#include "services/standing.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -223,6 +224,11 @@ static void obey(struct client *c, struct str line)
         client_close(c);
         return;
     }
+    if (str_eq(line, STR("views"))) {
+        standing_print(c->admin->directory, &c->out);
+        client_end(c, CODE_OK, NULL);
+        return;
+    }
     if (str_starts(line, STR("dead "))) {
         struct buf why = {0};
         enum code code = dead_obey(c->admin->directory->tables, str_of(line.p + 5, line.len - 5), &c->out, &why);
@@ -242,7 +248,7 @@ static void obey(struct client *c, struct str line)
     if (!str_cut(line, ' ', &verb, &rest) || !str_eq(verb, STR("seed")) || !str_cut(rest, ' ', &prefix, &count) ||
         !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
         client_end(c, CODE_BAD_REQUEST,
-                   "what is understood: seed PREFIX COUNT, backup, dead …, erase CONV FROM TO, erase-status");
+                   "what is understood: seed PREFIX COUNT, backup, views, dead …, erase CONV FROM TO, erase-status");
         return;
     }
     log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);

@@ -22,6 +22,7 @@
 enum { DIRECTORY_WRITES_MAX = 4096 /* writes under way or waiting for one; at it: unavailable */ };
 
 struct directory;
+struct views;
 struct directory_conf {
     struct world *world;   /* streams[world_directory] and `directory` are set by directory_create */
     struct tables *tables; /* the caller's */
@@ -31,6 +32,7 @@ struct directory_conf {
     struct segpool *segments;
     size_t max_in_flight;   /* bytes of its log; 0: 4 MiB */
     uint64_t barrier_ms;    /* how long somebody may wait for the tables; 0: 10 s */
+    struct views *views;    /* how they stand, for who asks by admin.sock; NULL: nobody does */
     const char *admin_path; /* the folder where the owner-only admin.sock is made; NULL: none */
     /* After a synced checkpoint, for each log: how far the tables have it durably, and the table of what is owed. On
      * the directory's thread. May be NULL. */
@@ -51,6 +53,8 @@ void directory_destroy(struct directory *d);
 void directory_wake(struct directory *d);
 /* Any thread: how far each reactor's log has something for the tables by now; targets[0..reactors-1]. */
 void directory_ends(const struct directory *d, uint64_t *targets);
+/* Any thread: how far the tables show the log of a reactor. */
+uint64_t directory_applied(const struct directory *d, unsigned port);
 /* Any thread: the tables hold everything before them, so nobody needs to ask for INNER_BARRIER. */
 bool directory_has(const struct directory *d, const uint64_t *targets);
 

@@ -251,6 +251,11 @@ static void publish_own(struct directory *d)
     directory_writes_applied(d);
 }
 
+uint64_t directory_applied(const struct directory *d, unsigned port)
+{
+    return atomic_load_explicit(&d->applied[port], memory_order_acquire);
+}
+
 bool directory_has(const struct directory *d, const uint64_t *targets)
 {
     for (unsigned i = 0; i < d->world->reactors; i++) {

@@ -129,6 +129,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     typing_create(r, &r->typing);
     receipts_create(r, &r->receipts);
     surveys_create(&r->surveys);
+    bulk_create(r, runner_read, &r->bulk);
     gauges_create(r, &r->gauges);
     trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
     purge_create(r, &r->purge);
@@ -156,6 +157,7 @@ void reactor_destroy(struct reactor *r)
     typing_destroy(r->typing);
     receipts_destroy(r->receipts);
     surveys_destroy(r->surveys);
+    bulk_destroy(r->bulk);
     shards_destroy(r->shards);
     notify_destroy(r->notify);
     reactor_drop_reads(r);

@@ -1,6 +1,7 @@
 /* reactor_state: what the files of the reactor share: reactor.c (its life), runner.c (routing), reactor_wait.c (what it
  * waits for), hold_reactor.c (what it keeps for a backup). Nobody else includes it. */
 #pragma once
+#include "services/bulk.h"
 #include "services/reactor.h"
 
 struct reactor {
@@ -17,6 +18,7 @@ struct reactor {
     struct typing *typing;
     struct receipts *receipts;
     struct surveys *surveys;
+    struct bulk *bulk;
     struct trim *trim;
     struct purge *purge;
     struct held *held; /* hold_reactor.c's; NULL: nothing is */
@@ -28,5 +30,6 @@ struct reactor {
 
 /* The server of the port. */
 void runner_serve(void *ctx, struct request *q);
+void runner_read(struct reactor *r, struct request *q); /* bulk's: it is this one's turn, here */
 void reactor_drop_reads(struct reactor *r);
 void reactor_drop_held(struct reactor *r);

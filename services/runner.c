@@ -61,6 +61,15 @@ static bool name_conv(struct reactor *r, struct request *q)
     return true;
 }
 
+/* What reads waits for its turn (bulk.h). */
+static void serve_here(struct reactor *r, struct request *q)
+{
+    if (bulk_is(q))
+        bulk_serve(r->bulk, q);
+    else
+        r->conf.ops[q->op](r, q);
+}
+
 static void to_conv(struct reactor *r, struct request *q)
 {
     unsigned owner;
@@ -69,7 +78,7 @@ static void to_conv(struct reactor *r, struct request *q)
         return;
     owner = reactor_owner(r, (const struct conv_id *)(const void *)q->args);
     if (owner == r->conf.index)
-        r->conf.ops[q->op](r, q);
+        serve_here(r, q);
     else
         bus_forward(r->port, owner, q);
 }
@@ -93,6 +102,14 @@ static void answer_inner(struct reactor *r, struct request *q)
         reactor_broken(r, q, "inner", ERR_UNSUPPORTED);
 }
 
+void runner_read(struct reactor *r, struct request *q)
+{
+    if (q->inner)
+        answer_inner(r, q);
+    else
+        r->conf.ops[q->op](r, q);
+}
+
 void runner_serve(void *ctx, struct request *q)
 {
     struct reactor *r = ctx;
@@ -102,12 +119,15 @@ void runner_serve(void *ctx, struct request *q)
         return;
     }
     if (q->inner) {
-        answer_inner(r, q);
+        if (bulk_is(q))
+            bulk_serve(r->bulk, q);
+        else
+            answer_inner(r, q);
         return;
     }
     switch (op_table[q->op].where) {
     case WHERE_HERE:
-        r->conf.ops[q->op](r, q);
+        serve_here(r, q);
         break;
     case WHERE_CONV:
         to_conv(r, q);

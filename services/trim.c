@@ -1,6 +1,8 @@
 #include "services/trim.h"
 #include "base/log.h"
 #include "proto/metrics.h"
+#include "services/directory.h"
+#include "services/lag.h"
 #include "services/views.h"
 
 struct trim {
@@ -10,6 +12,7 @@ struct trim {
     struct views *views;
     struct timer timer;
     struct job remove;
+    struct lag lag;
     bool stores_have_old, has_forgotten, is_removing, is_held;
     bool is_left; /* a log could not be removed */
 };
@@ -47,26 +50,53 @@ static uint64_t stores_durable(struct trim *t, uint64_t log_id, uint64_t end)
     return pos;
 }
 
+static void show(struct trim *t, enum metric_id id, uint64_t n) { metric_put(reactor_metrics(t->r), id, (int64_t)n); }
+
 /* Who is furthest behind is who holds the log. */
-static void show_lag(struct trim *t, enum metric_id id, uint64_t end, uint64_t pos)
+static void show_lag(struct trim *t, struct views_state *s, uint64_t now)
 {
-    metric_put(reactor_metrics(t->r), id, (int64_t)(end - smaller(end, pos)));
+    static const enum metric_id bytes[VIEWS] = {METRIC_VIEW_STORES, METRIC_VIEW_TABLES, METRIC_VIEW_OWED};
+    static const enum metric_id seconds[VIEWS] = {METRIC_LAG_STORES, METRIC_LAG_TABLES, METRIC_LAG_OWED};
+    uint64_t slowest = s->end;
+
+    lag_note(&t->lag, s->end, now);
+    for (int i = 0; i < VIEWS; i++) {
+        s->view[i].ms = lag_ms(&t->lag, s->view[i].pos, now);
+        show(t, bytes[i], s->end - smaller(s->end, s->view[i].pos));
+        show(t, seconds[i], s->view[i].ms / 1000);
+        slowest = smaller(slowest, s->view[i].pos);
+    }
+    lag_forget(&t->lag, slowest);
+}
+
+/* What the tables show, whether or not it is durable there. */
+static void show_unapplied(struct trim *t, uint64_t end, uint64_t now)
+{
+    const struct directory *d = reactor_world(t->r)->directory;
+    uint64_t pos = d ? directory_applied(d, port_index(reactor_port(t->r))) : end;
+
+    show(t, METRIC_TABLES_UNAPPLIED, end - smaller(end, pos));
+    show(t, METRIC_TABLES_UNSHOWN, lag_ms(&t->lag, pos, now) / 1000);
 }
 
 static void trim_log(struct trim *t)
 {
     struct stream *s = reactor_stream(t->r);
-    uint64_t end = stream_committed(s), pos = stores_durable(t, stream_log_id(s), end), tables = 0, owed = 0;
+    struct views_state st = {.log_id = stream_log_id(s), .end = stream_committed(s)};
+    uint64_t now = loop_now_ms(reactor_loop(t->r)), pos, owed;
 
-    views_durable(t->views, stream_log_id(s), &tables, &owed);
-    show_lag(t, METRIC_VIEW_STORES, end, pos);
-    show_lag(t, METRIC_VIEW_TABLES, end, tables);
-    show_lag(t, METRIC_VIEW_OWED, end, owed);
-    pos = smaller(pos, tables);
-    pos = smaller(pos, owed + OWED_BEHIND_BYTES < end ? end - OWED_BEHIND_BYTES : owed);
+    st.view[VIEW_STORES].pos = stores_durable(t, st.log_id, st.end);
+    views_durable(t->views, st.log_id, &st.view[VIEW_TABLES].pos, &st.view[VIEW_OWED].pos);
+    show_lag(t, &st, now);
+    show_unapplied(t, st.end, now);
+    owed = st.view[VIEW_OWED].pos;
+    pos = smaller(st.view[VIEW_STORES].pos, st.view[VIEW_TABLES].pos);
+    pos = smaller(pos, owed + OWED_BEHIND_BYTES < st.end ? st.end - OWED_BEHIND_BYTES : owed);
     if (pos > stream_trimmed(s) && !t->is_held)
         stream_trim(s, pos);
-    show_lag(t, METRIC_LOG_LAG, end, pos);
+    show(t, METRIC_LOG_LAG, st.end - smaller(st.end, pos));
+    st.trimmed = stream_trimmed(s);
+    views_put_state(t->views, &st);
 }
 
 static bool store_has_old(struct lsm *l, const struct views_log *logs, size_t n)
@@ -176,6 +206,7 @@ void trim_create(struct reactor *r, const char *log_dir, struct pool *pool, stru
     t->views = v;
     t->timer.fn = on_timer;
     timer_set(reactor_loop(r), &t->timer, TRIM_EVERY_MS);
+    trim_log(t); /* so that how it stands is known from the beginning */
     *out = t;
 }
 

@@ -15,6 +15,8 @@ struct views {
     bool removed;
     struct seen *seen;
     size_t n_seen;
+    struct views_state states[VIEWS_STATES_MAX]; /* of live logs: one a reactor */
+    size_t n_states;
 };
 
 void views_create(const struct views_log *old, size_t n, unsigned reactors, struct views **out)
@@ -79,6 +81,31 @@ void views_durable(struct views *v, uint64_t log_id, uint64_t *tables, uint64_t 
     *tables = get(v, log_id)->tables;
     *owed = get(v, log_id)->owed;
     pthread_mutex_unlock(&v->lock);
+}
+
+void views_put_state(struct views *v, const struct views_state *s)
+{
+    size_t i = 0;
+
+    pthread_mutex_lock(&v->lock);
+    while (i < v->n_states && v->states[i].log_id != s->log_id)
+        i++;
+    if (i < VIEWS_STATES_MAX) {
+        v->states[i] = *s;
+        v->n_states += i == v->n_states;
+    }
+    pthread_mutex_unlock(&v->lock);
+}
+
+size_t views_states(struct views *v, struct views_state out[VIEWS_STATES_MAX])
+{
+    size_t n;
+
+    pthread_mutex_lock(&v->lock);
+    n = v->n_states;
+    memcpy(out, v->states, n * sizeof out[0]);
+    pthread_mutex_unlock(&v->lock);
+    return n;
 }
 
 size_t views_old(struct views *v, const struct views_log **logs)

@@ -26,6 +26,18 @@ void views_tables_durable(struct views *v, uint64_t log_id, uint64_t pos);
 void views_owed_durable(struct views *v, uint64_t log_id, uint64_t pos);
 void views_durable(struct views *v, uint64_t log_id, uint64_t *tables, uint64_t *owed);
 
+/* How a live log stood when its owner last looked, for who asks. */
+enum view { VIEW_STORES, VIEW_TABLES, VIEW_OWED, VIEWS };
+struct views_state {
+    uint64_t log_id, end, trimmed;
+    struct {
+        uint64_t pos, ms; /* durable up to there; how old the oldest record behind it is (lag.h) */
+    } view[VIEWS];
+};
+enum { VIEWS_STATES_MAX = 64 };
+void views_put_state(struct views *v, const struct views_state *s);
+size_t views_states(struct views *v, struct views_state out[VIEWS_STATES_MAX]);
+
 /* The old logs. */
 size_t views_old(struct views *v, const struct views_log **logs); /* constant, borrowed */
 void views_stores_durable(struct views *v); /* a reactor's stores have all of them durably; said once by each */

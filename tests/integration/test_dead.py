@@ -100,3 +100,5 @@ class Dead(Case):
         self.assertEqual(rows["parley_dead_letters_total"], "2")
         for view in ("stores", "tables", "owed"):
             self.assertIn(f'parley_view_lag_bytes{{view="{view}"}}', rows)
+            self.assertIn(f'parley_view_lag_seconds{{view="{view}"}}', rows)
+        self.assertIn("parley_tables_unapplied_seconds", rows)

@@ -7,8 +7,9 @@ static const struct metric_desc descs[] = {
     {"b_total{kind=\"x\"}", "Of kinds.", METRIC_COUNTER},
     {"b_total{kind=\"y\"}", "Of kinds.", METRIC_COUNTER},
     {"c", "What is now.", METRIC_GAUGE},
+    {"d", "The worst.", METRIC_GAUGE_MAX},
 };
-enum { A, B_X, B_Y, C, COUNT, THREADS = 3, EACH = 20000 };
+enum { A, B_X, B_Y, C, D, COUNT, THREADS = 3, EACH = 20000 };
 
 static struct metrics *m;
 
@@ -50,11 +51,14 @@ PROMISE(the_output_is_prometheus_text_with_one_head_per_family)
     metric_put(s, C, 10);
     metric_put(s, C, 7);
     metric_put(other, C, -2);
+    metric_put(s, D, 7);
+    metric_put(other, D, 9);
     metrics_print(m, &out);
     assert_true(str_eq(buf_get(&out), STR("# HELP a_total What is counted.\n# TYPE a_total counter\na_total 0\n"
                                           "# HELP b_total Of kinds.\n# TYPE b_total counter\n"
                                           "b_total{kind=\"x\"} 2\nb_total{kind=\"y\"} 3\n"
-                                          "# HELP c What is now.\n# TYPE c gauge\nc 5\n")));
+                                          "# HELP c What is now.\n# TYPE c gauge\nc 5\n"
+                                          "# HELP d The worst.\n# TYPE d gauge\nd 9\n")));
     buf_deinit(&out);
     metrics_destroy(m);
     metrics_destroy(NULL);

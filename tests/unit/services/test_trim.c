@@ -101,6 +101,35 @@ PROMISE(a_log_is_trimmed_behind_the_slowest_view)
     world_end(w);
 }
 
+PROMISE(how_each_view_stands_is_said_with_the_log_s_end)
+{
+    struct world_test *w = world_start(2);
+    struct views_state s[VIEWS_STATES_MAX];
+    uint64_t end = 0;
+    size_t at = 0;
+
+    assert_int_equal(views_states(w->views, s), 2); /* from the beginning */
+    expect(w, ANN, SEND_TO(BEN, "a", "x"), CODE_OK, "\"seq\":1");
+    trim_all(w);
+    assert_int_equal(views_states(w->views, s), 2);
+    for (size_t i = 0; i < 2; i++) {
+        if (s[i].end > end)
+            at = i, end = s[i].end;
+    }
+    assert_true(end > 0);
+    assert_int_equal(s[at].view[VIEW_STORES].pos, 0);
+    assert_int_equal(s[at].view[VIEW_TABLES].pos, 0);
+    views_tables_durable(w->views, s[at].log_id, end);
+    views_owed_durable(w->views, s[at].log_id, end / 2);
+    trim_all(w);
+    assert_int_equal(views_states(w->views, s), 2);
+    assert_int_equal(s[at].view[VIEW_TABLES].pos, end);
+    assert_int_equal(s[at].view[VIEW_TABLES].ms, 0);
+    assert_int_equal(s[at].view[VIEW_OWED].pos, end / 2);
+    assert_int_equal(s[1 - at].end, 0);
+    world_end(w);
+}
+
 static void hold(void *arg) { trim_hold(((struct reactor *)arg)->trim, true); }
 static void let_go(void *arg) { trim_hold(((struct reactor *)arg)->trim, false); }
 
@@ -143,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLDS(old_logs_go_when_every_view_has_them_and_nothing_is_lost),
         HOLDS(a_log_is_trimmed_behind_the_slowest_view),
+        HOLDS(how_each_view_stands_is_said_with_the_log_s_end),
         HOLDS(what_is_held_stays_until_it_is_let_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -408,39 +408,11 @@ out:
         directory_failed(d, err);
 }
 
-/* A clock that was set back makes a moment of the future: it is due. */
-static bool truncation_is_due(const struct directory *d)
-{
-    int64_t since = tables_stale_since(d->tables), now = env_now_ms(d->env);
-
-    return since && (since > now || now - since >= world_erase_within(d->world) / 4);
-}
-
-/* What is in the tables' files of what was erased counts as in the logs' and the stores'. */
-static void show_erased(const struct directory *d)
-{
-    int64_t since = tables_erased_since(d->tables), now = env_now_ms(d->env);
-
-    if (d->metrics)
-        metric_put(d->metrics, METRIC_ERASED_AGE, since && since < now ? (now - since) / 1000 : 0);
-}
-
-/* With a reader in the way it is a checkpoint like any other, and tried again. */
-static enum err checkpoint(struct directory *d)
-{
-    enum err err = truncation_is_due(d) ? tables_truncate(d->tables) : ERR_AGAIN;
-
-    if (err == ERR_AGAIN)
-        err = tables_checkpoint(d->tables);
-    show_erased(d);
-    return err;
-}
-
 void directory_checkpoint(struct directory *d)
 {
     const struct tables_position *p;
     size_t n;
-    enum err err = checkpoint(d);
+    enum err err = directory_stale_checkpoint(d);
 
     if (err != ERR_OK) {
         if (err == ERR_FULL)
@@ -456,6 +428,7 @@ void directory_checkpoint(struct directory *d)
         if (d->conf.on_durable)
             d->conf.on_durable(d->conf.arg, &p[i]);
     }
+    directory_stale_trimmed(d);
 }
 
 void directory_barrier(struct directory *d, struct request *r)

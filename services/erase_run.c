@@ -82,7 +82,7 @@ static void add_since(struct erase_run *e, int64_t since_ms)
         e->since_ms = since_ms;
 }
 
-/* The tables' own comes last: they know of an erasing before the log that had it may be rid of it. */
+/* The directory's own comes last: its tables know of an erasing before the log that had it may be rid of it. */
 static void on_status(struct request *q)
 {
     struct erase_run *e = q->asker;
@@ -93,7 +93,7 @@ static void on_status(struct request *q)
     request_free(q);
     if (--e->pending > 0)
         return;
-    add_since(e, tables_erased_since(e->d->tables));
+    add_since(e, directory_stale_since(e->d));
     if (e->has_failed)
         end(e, CODE_UNAVAILABLE, "the server is busy", 0);
     else

@@ -26,7 +26,6 @@ struct tables {
     uint64_t kept;    /* letters, since it was opened */
     enum err cause;   /* of the last record that did not fit */
     int64_t stale_ms; /* not after content left a row that may be in the write-ahead file; 0: none did */
-    bool is_erased;   /* a message's, among that */
 };
 
 static size_t find(const struct tables *t, uint64_t log_id)
@@ -70,11 +69,10 @@ static void load_owed(void *arg, uint64_t log_id, uint64_t pos)
     t->at[i].owed = t->at[i].owed_durable = t->next[i].owed = pos;
 }
 
-static void note_stale(struct tables *t, bool is_erased)
+static void note_stale(struct tables *t)
 {
     if (!t->stale_ms)
         t->stale_ms = env_now_ms(t->env);
-    t->is_erased |= is_erased;
 }
 
 /* A process that was killed leaves its write-ahead file. Somebody who reads may keep it from being emptied now. */
@@ -85,7 +83,7 @@ static enum err open_truncated(struct tables *t)
     TRY(db_checkpoint(t->db));
     err = db_truncate(t->db);
     if (err == ERR_AGAIN) {
-        note_stale(t, true);
+        note_stale(t);
         err = ERR_OK;
     }
 out:
@@ -192,7 +190,7 @@ static enum err erase(struct tables *t, const struct erase_record *e)
         return ERR_OK;
     TRY(letters_erase(t->db, e, &changed));
     if (changed) {
-        note_stale(t, true);
+        note_stale(t);
         TRY(letters_total(t->db, &t->letters));
     }
 out:
@@ -211,7 +209,7 @@ static enum err apply_now(struct tables *t, const struct log_record *r)
         else if (record_is_for_tables(&record))
             applied = apply_whole(t, &record);
         if (record.kind == RECORD_PROFILE)
-            note_stale(t, false);
+            note_stale(t);
     }
     arena_deinit(&t->arena);
     t->arena = (struct arena){0};
@@ -278,7 +276,7 @@ static enum err deliver(struct tables *t, uint64_t id, const struct letter *l)
     TRY(tables_begin(t));
     TRY(apply_now(t, &r));
     TRY(letters_drop(t->db, id));
-    note_stale(t, false);
+    note_stale(t);
     TRY(tables_end(t));
 out:
     if (err != ERR_OK)
@@ -329,7 +327,7 @@ enum err tables_letter_drop(struct tables *t, uint64_t id)
     TRY(letters_first(t->db, id, &first)); /* NOT_FOUND */
     TRY(tables_begin(t));
     TRY(letters_drop(t->db, id));
-    note_stale(t, false);
+    note_stale(t);
     TRY(tables_end(t));
     log_warn("letter_dropped", "id=%" PRIu64, id);
     err = letters_total(t->db, &t->letters);
@@ -417,8 +415,6 @@ out:
 
 int64_t tables_stale_since(const struct tables *t) { return t->stale_ms; }
 
-int64_t tables_erased_since(const struct tables *t) { return t->is_erased ? t->stale_ms : 0; }
-
 enum err tables_truncate(struct tables *t)
 {
     enum err err;
@@ -426,7 +422,6 @@ enum err tables_truncate(struct tables *t)
     TRY(db_truncate(t->db));
     all_is_durable(t);
     t->stale_ms = 0;
-    t->is_erased = false;
 out:
     return err;
 }

@@ -62,10 +62,9 @@ void tables_abandon(struct tables *t);
 /* Makes everything applied durable: syncs the write-ahead file and the database. AGAIN: a reader was in the way; the
  * durable positions stay what they were. No-op when nothing was written since the last. */
 MUST_CHECK enum err tables_checkpoint(struct tables *t);
-/* When the oldest content left a row that may still stand in the write-ahead file, ms since 1970; 0: none does.
- * `erased`: only if a message's erasing is among that. */
+/* When the oldest content left a row that may still stand in the write-ahead file, ms since 1970; 0: none does:
+ * of a profile that was changed, or of a dead letter. */
 int64_t tables_stale_since(const struct tables *t);
-int64_t tables_erased_since(const struct tables *t);
 /* A checkpoint that empties that file. AGAIN as there. */
 MUST_CHECK enum err tables_truncate(struct tables *t);
 /* True when so much was written since the last checkpoint that one is due now. */

@@ -161,6 +161,42 @@ class Erase(Case):
         self.assertEqual(files_with(self.server.data, [words]), set())
         await self.tool("dead", "replay", "all")
 
+    async def test_a_profiles_old_text_leaves_every_file(self):
+        ann = await self.server.user("ann")
+        old, new = secret()[:120], secret()[:120]
+        for words in (old, new):
+            await ann.http_ok("PATCH", "/v1/users/me", {"status": words})
+        self.assertGreaterEqual(self.places([old]), {"log", "tables.db-wal"})
+        self.assertNotIn("nothing", await self.tool("erase", "--status", "on"))
+        await self.until_nothing_is_left()
+        self.assertEqual(files_with(self.server.data, [old]), set())
+        me = await ann.http_ok("GET", f"/v1/users/{ann.id}")
+        self.assertEqual(me["status"], new)
+        await self.server.kill()  # its record is in no log any more, but in the tables
+        await self.server.start()
+        self.assertEqual((await ann.http_ok("GET", f"/v1/users/{ann.id}"))["status"], new)
+
+    async def age(self):
+        _, _, body = await self.server.http("GET", "/metrics", raw=True)
+        return next(int(line.split()[1]) for line in body.decode().splitlines()
+                    if line.startswith("parley_erased_age_seconds "))
+
+    async def test_a_reader_of_the_tables_delays_it_which_is_said_and_heals(self):
+        ann, old = await self.server.user("ann"), secret()[:120]
+        await ann.http_ok("PATCH", "/v1/users/me", {"status": old})
+        reader = sqlite3.connect(os.path.join(self.server.data, "tables.db"), isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        await ann.http_ok("PATCH", "/v1/users/me", {"status": "new"})
+        async with asyncio.timeout(60):
+            while await self.age() < 6:  # it was due after 2.5 s, and is tried every 2 s
+                await asyncio.sleep(0.2)
+        self.assertIn("tables.db-wal", self.places([old]))
+        reader.execute("COMMIT")
+        reader.close()
+        await self.until_nothing_is_left()
+        self.assertEqual(files_with(self.server.data, [old]), set())
+
     async def test_what_is_not_there_is_said(self):
         await self.tool("erase", "c" + "A" * 22, "1", want=2)
         ann, ben, cat, a, conv, secrets, cids = await self.make()

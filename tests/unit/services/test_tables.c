@@ -375,14 +375,14 @@ PROMISE(an_erasing_takes_the_content_out_of_letters_and_out_of_the_tables_files)
     assert_true(memmem(l.body.p, l.body.len, secret.p, secret.len));
 
     apply_erasing(&f, &e, 30);
-    assert_true(tables_erased_since(f.tables) > 0);
+    assert_true(tables_stale_since(f.tables) > 0);
     assert_ok(letters_get(tables_db(f.tables), 1, &f.arena, &l)); /* its sum is right */
     assert_ok(record_decode(RECORD_ENTRY, l.body, &f.arena, &got));
     assert_true(got.entry.seq == 1 && got.entry.gone == ENTRY_DELETED && got.entry.content.len == 0);
     assert_ok(tables_checkpoint(f.tables));
     assert_true(files_have(&f, secret)); /* the write-ahead file's */
     assert_ok(tables_truncate(f.tables));
-    assert_int_equal(tables_erased_since(f.tables), 0);
+    assert_int_equal(tables_stale_since(f.tables), 0);
     assert_false(files_have(&f, secret));
 
     apply_erasing(&f, &e, 40); /* again: there is nothing to do */

@@ -323,7 +323,7 @@ struct str record_subject(unsigned kind, struct str bytes)
 bool record_is_for_tables(const struct record *r)
 {
     if (r->kind != RECORD_ENTRY)
-        return r->kind >= RECORD_ACCOUNT;
+        return r->kind >= RECORD_ACCOUNT || r->kind == RECORD_ERASE; /* the tables' dead letters have content */
     return r->entry.kind != ENTRY_MESSAGE || (r->entry.conv_kind == CONV_PAIR && r->entry.seq == 1);
 }
 

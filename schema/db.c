@@ -400,6 +400,20 @@ enum err db_checkpoint(struct db *d)
     return ERR_OK;
 }
 
+/* Without the wait for readers that the mode asks for: who calls has others waiting, and calls again. */
+enum err db_truncate(struct db *d)
+{
+    int rc;
+
+    sqlite3_busy_timeout(d->h, 0);
+    rc = sqlite3_wal_checkpoint_v2(d->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(d->h, WRITER_BUSY_MS);
+    if (rc != SQLITE_OK)
+        return translate(rc) == ERR_AGAIN ? ERR_AGAIN : failed(d, rc, "truncate");
+    d->wal_pages = 0;
+    return ERR_OK;
+}
+
 size_t db_wal_pages(const struct db *d) { return d->wal_pages; }
 
 enum err db_each_pair(struct db *d, const char *sql, void (*fn)(void *arg, uint64_t, uint64_t), void *arg)

@@ -25,6 +25,9 @@ void db_rollback(struct db *d);              /* no-op outside of one */
 
 /* Syncs everything committed. AGAIN: a reader was in the way, nothing is promised. */
 MUST_CHECK enum err db_checkpoint(struct db *d);
+/* The same, and the write-ahead file gets empty: of what was overwritten or deleted nothing is left in it. Never waits.
+ */
+MUST_CHECK enum err db_truncate(struct db *d);
 size_t db_wal_pages(const struct db *d); /* in the write-ahead file, as of the last commit; 0 after a checkpoint */
 
 /* Statements. `types` has a letter for each parameter: i int64_t, u uint64_t (its bits), b int (0 or 1), t struct str

@@ -1,5 +1,7 @@
 #include "schema/letters.h"
 #include "base/hash.h"
+#include "base/log.h"
+#include <inttypes.h>
 
 /* Where it stood goes into the sum: a body that belongs to another letter is damage, too. */
 static uint64_t sum_of(const struct letter *l)
@@ -128,6 +130,88 @@ enum err letters_each(struct db *d, uint64_t after, letters_each_fn *fn, void *a
         err = ERR_OK;
 out:
     rows_end(&q);
+    return err;
+}
+
+/* The next letter of an entry behind `id`. Its body goes into the arena. */
+static enum err next_entry(struct db *d, const struct conv_id *c, uint64_t id, struct arena *a, struct letter *out)
+{
+    struct rows q = {0};
+    enum err err;
+
+    TRY(rows_begin(&q, d,
+                   "SELECT id, log_id, pos, body FROM letters WHERE subject = ? AND id > ? AND kind = ?"
+                   " ORDER BY id LIMIT 1",
+                   "xui", str_of(c->b, sizeof c->b), id, (int64_t)RECORD_ENTRY));
+    TRY(rows_next(&q));
+    *out = (struct letter){.id = rows_u64(&q, 0),
+                           .log_id = rows_u64(&q, 1),
+                           .pos = rows_u64(&q, 2),
+                           .body = arena_dup(a, rows_str(&q, 3))};
+out:
+    rows_end(&q);
+    return err;
+}
+
+static const struct entry *stub_of(const struct erase_record *e, uint64_t seq)
+{
+    for (size_t i = 0; i < e->n; i++)
+        if (e->stubs[i].seq == seq)
+            return &e->stubs[i];
+    return NULL;
+}
+
+static enum err put_stub(struct db *d, struct letter *l, const struct entry *stub, size_t *changed)
+{
+    struct buf bytes = {0};
+    enum err err = ERR_OK;
+
+    record_encode(&(struct record){.kind = RECORD_ENTRY, .entry = *stub}, &bytes);
+    if (!str_eq(buf_get(&bytes), l->body)) {
+        l->body = buf_get(&bytes);
+        TRY(db_run(d, "UPDATE letters SET body = ?, sum = ? WHERE id = ?", "xuu", l->body, sum_of(l), l->id));
+        ++*changed;
+    }
+out:
+    buf_deinit(&bytes);
+    return err;
+}
+
+static enum err erase_one(struct db *d, const struct erase_record *e, struct letter *l, struct arena *a,
+                          size_t *changed)
+{
+    const struct entry *stub;
+    struct record r;
+    enum err err = ERR_OK;
+
+    if (record_decode(RECORD_ENTRY, l->body, a, &r) != ERR_OK) {
+        log_warn("letter_dropped", "id=%" PRIu64 " why=\"its conversation had an erasing, and it cannot be read\"",
+                 l->id);
+        TRY(letters_drop(d, l->id));
+        ++*changed;
+    } else if ((stub = stub_of(e, r.entry.seq)) != NULL) {
+        TRY(put_stub(d, l, stub, changed));
+    }
+out:
+    return err;
+}
+
+enum err letters_erase(struct db *d, const struct erase_record *e, size_t *changed)
+{
+    struct arena arena = {0};
+    struct letter l = {0};
+    enum err err;
+
+    *changed = 0;
+    while ((err = next_entry(d, &e->conv, l.id, &arena, &l)) == ERR_OK) {
+        TRY(erase_one(d, e, &l, &arena, changed));
+        arena_deinit(&arena);
+        arena = (struct arena){0};
+    }
+    if (err == ERR_NOT_FOUND)
+        err = ERR_OK;
+out:
+    arena_deinit(&arena);
     return err;
 }
 

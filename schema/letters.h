@@ -46,6 +46,10 @@ MUST_CHECK enum err letters_tried(struct db *d, uint64_t id, struct str why); /*
 typedef bool letters_each_fn(void *arg, const struct letter *l, size_t bytes);
 MUST_CHECK enum err letters_each(struct db *d, uint64_t after, letters_each_fn *fn, void *arg);
 
+/* The content of erased messages leaves the letters: one that is such a message becomes its stub, and is applied as
+ * that. A letter of an entry of that conversation that cannot be read goes: nobody can say that it is none of them.
+ * *changed: how many are not what they were; totals are read anew then. */
+MUST_CHECK enum err letters_erase(struct db *d, const struct erase_record *e, size_t *changed);
 /* Erasing: what was kept before, or is about a subject, goes for good (secure_delete overwrites it). The caller knows
  * that it is wanted nowhere else; totals are read anew afterwards. */
 MUST_CHECK enum err letters_erase_before(struct db *d, int64_t ms);

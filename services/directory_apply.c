@@ -417,7 +417,7 @@ void directory_checkpoint(struct directory *d)
 {
     const struct tables_position *p;
     size_t n;
-    enum err err = tables_checkpoint(d->tables);
+    enum err err = directory_stale_checkpoint(d);
 
     if (err != ERR_OK) {
         if (err == ERR_FULL)
@@ -433,6 +433,7 @@ void directory_checkpoint(struct directory *d)
         if (d->conf.on_durable)
             d->conf.on_durable(d->conf.arg, &p[i]);
     }
+    directory_stale_trimmed(d);
 }
 
 void directory_barrier(struct directory *d, struct request *r)

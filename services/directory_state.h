@@ -83,6 +83,10 @@ struct directory {
     struct msg *owed, **owed_last; /* batches that wait, in order */
     struct admin *admin;
     struct hold *hold; /* hold.c's; NULL: nothing is held */
+    struct {
+        int64_t since_ms; /* of what is gone from the tables' files and not yet from the log; 0: nothing */
+        uint64_t target;  /* up to here the log is to be trimmed for it; 0: it is to be rolled first */
+    } stale;              /* directory_stale.c's */
 };
 
 /* directory_write.c: admission. */
@@ -107,6 +111,11 @@ void directory_checkpoint(struct directory *d);
 void directory_barrier(struct directory *d, struct request *r);
 void directory_failed(struct directory *d, enum err err);
 MUST_CHECK enum err directory_follow_open(struct directory *d, unsigned port);
+
+/* directory_stale.c: what was overwritten leaves the files. */
+MUST_CHECK enum err directory_stale_checkpoint(struct directory *d); /* a checkpoint of the tables, as it is due */
+void directory_stale_trimmed(struct directory *d);                   /* the log was trimmed as far as it may be */
+int64_t directory_stale_since(const struct directory *d); /* since when it waits, ms since 1970; 0: nothing */
 
 /* directory.c */
 void directory_serve(void *ctx, struct request *r);

@@ -22,6 +22,7 @@ struct erase_conf {
     void *arg;
 };
 struct erase_run *erase_start(struct directory *d, const struct erase_range *range, const struct erase_conf *c);
-/* How long the oldest erasing has been in the files, over all reactors: done's `erased` is that moment, 0: none is. */
+/* How long the oldest erasing has been in the files, over all reactors and the directory: done's `erased` is that
+ * moment, 0: none is. */
 struct erase_run *erase_ask_status(struct directory *d, const struct erase_conf *c);
 void erase_cancel(struct erase_run *e); /* NULL is fine; the page under way still ends */

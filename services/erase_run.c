@@ -76,17 +76,24 @@ struct erase_run *erase_start(struct directory *d, const struct erase_range *ran
     return e;
 }
 
+static void add_since(struct erase_run *e, int64_t since_ms)
+{
+    if (since_ms && (!e->since_ms || since_ms < e->since_ms))
+        e->since_ms = since_ms;
+}
+
+/* The directory's own comes last: its tables know of an erasing before the log that had it may be rid of it. */
 static void on_status(struct request *q)
 {
     struct erase_run *e = q->asker;
     const struct inner_erase *p = q->result;
 
     e->has_failed |= q->code != CODE_OK;
-    if (p->since_ms && (!e->since_ms || p->since_ms < e->since_ms))
-        e->since_ms = p->since_ms;
+    add_since(e, p->since_ms);
     request_free(q);
     if (--e->pending > 0)
         return;
+    add_since(e, directory_stale_since(e->d));
     if (e->has_failed)
         end(e, CODE_UNAVAILABLE, "the server is busy", 0);
     else

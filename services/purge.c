@@ -8,7 +8,7 @@
 #include "services/trim.h"
 #include "services/views.h"
 
-enum { WITHIN_MS = 24 * 3600 * 1000, LOOK_MIN_MS = 100, LOOK_MAX_MS = 2000 };
+enum { LOOK_MIN_MS = 100, LOOK_MAX_MS = 2000 };
 
 struct purge {
     struct reactor *r;
@@ -175,7 +175,7 @@ void purge_create(struct reactor *r, struct purge **out)
     struct purge *p = mem_new(struct purge);
 
     p->r = r;
-    p->within_ms = reactor_world(r)->limits.erase_within_ms ? reactor_world(r)->limits.erase_within_ms : WITHIN_MS;
+    p->within_ms = world_erase_within(reactor_world(r));
     p->begun_ms = p->looked_ms = env_now_ms(reactor_env(r));
     p->timer.fn = on_timer;
     timer_set(reactor_loop(r), &p->timer, (uint64_t)every(p));

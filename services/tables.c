@@ -23,8 +23,9 @@ struct tables {
     bool is_dirty; /* committed since the last checkpoint */
     uint64_t rows;
     struct letters_total letters;
-    uint64_t kept;  /* letters, since it was opened */
-    enum err cause; /* of the last record that did not fit */
+    uint64_t kept;    /* letters, since it was opened */
+    enum err cause;   /* of the last record that did not fit */
+    int64_t stale_ms; /* not after content left a row that may be in the write-ahead file; 0: none did */
 };
 
 static size_t find(const struct tables *t, uint64_t log_id)
@@ -68,6 +69,27 @@ static void load_owed(void *arg, uint64_t log_id, uint64_t pos)
     t->at[i].owed = t->at[i].owed_durable = t->next[i].owed = pos;
 }
 
+static void note_stale(struct tables *t)
+{
+    if (!t->stale_ms)
+        t->stale_ms = env_now_ms(t->env);
+}
+
+/* A process that was killed leaves its write-ahead file. Somebody who reads may keep it from being emptied now. */
+static enum err open_truncated(struct tables *t)
+{
+    enum err err;
+
+    TRY(db_checkpoint(t->db));
+    err = db_truncate(t->db);
+    if (err == ERR_AGAIN) {
+        note_stale(t);
+        err = ERR_OK;
+    }
+out:
+    return err;
+}
+
 /* What a process left that ended without a checkpoint is durable only after one of ours. */
 enum err tables_open(struct env *env, const char *path, struct tables **out, char **why)
 {
@@ -77,7 +99,7 @@ enum err tables_open(struct env *env, const char *path, struct tables **out, cha
 
     t->env = env;
     TRY(db_open(path, &t->db));
-    TRY(db_checkpoint(t->db));
+    TRY(open_truncated(t));
     TRY(applied_each(t->db, load_applied, t));
     TRY(owed_rows_each_position(t->db, load_owed, t));
     TRY(letters_total(t->db, &t->letters));
@@ -158,6 +180,23 @@ static void count_rows(struct tables *t, const struct log_record *r)
     t->arena = (struct arena){0};
 }
 
+/* It needs no savepoint: it contradicts no row. */
+static enum err erase(struct tables *t, const struct erase_record *e)
+{
+    size_t changed = 0;
+    enum err err = ERR_OK;
+
+    if (t->letters.n == 0)
+        return ERR_OK;
+    TRY(letters_erase(t->db, e, &changed));
+    if (changed) {
+        note_stale(t);
+        TRY(letters_total(t->db, &t->letters));
+    }
+out:
+    return err;
+}
+
 static enum err apply_now(struct tables *t, const struct log_record *r)
 {
     struct record record;
@@ -165,8 +204,12 @@ static enum err apply_now(struct tables *t, const struct log_record *r)
 
     if (decoded == ERR_OK) {
         t->rows += record_table_rows(&record);
-        if (record_is_for_tables(&record))
+        if (record.kind == RECORD_ERASE)
+            applied = erase(t, &record.erase);
+        else if (record_is_for_tables(&record))
             applied = apply_whole(t, &record);
+        if (record.kind == RECORD_PROFILE)
+            note_stale(t);
     }
     arena_deinit(&t->arena);
     t->arena = (struct arena){0};
@@ -195,7 +238,7 @@ enum err tables_apply(struct tables *t, const struct log_record *r, bool *is_kep
     enum err err = ERR_OK;
 
     *is_kept = false;
-    if (t->letters.n)
+    if (t->letters.n && r->kind != RECORD_ERASE)
         TRY(letters_hold(t->db, record_subject(r->kind, r->body), is_kept));
     if (*is_kept) {
         count_rows(t, r);
@@ -233,6 +276,7 @@ static enum err deliver(struct tables *t, uint64_t id, const struct letter *l)
     TRY(tables_begin(t));
     TRY(apply_now(t, &r));
     TRY(letters_drop(t->db, id));
+    note_stale(t);
     TRY(tables_end(t));
 out:
     if (err != ERR_OK)
@@ -283,6 +327,7 @@ enum err tables_letter_drop(struct tables *t, uint64_t id)
     TRY(letters_first(t->db, id, &first)); /* NOT_FOUND */
     TRY(tables_begin(t));
     TRY(letters_drop(t->db, id));
+    note_stale(t);
     TRY(tables_end(t));
     log_warn("letter_dropped", "id=%" PRIu64, id);
     err = letters_total(t->db, &t->letters);
@@ -347,6 +392,15 @@ enum err tables_end(struct tables *t)
     return ERR_OK;
 }
 
+static void all_is_durable(struct tables *t)
+{
+    t->is_dirty = false;
+    for (size_t i = 0; i < t->n; i++) {
+        t->at[i].durable = t->at[i].applied;
+        t->at[i].owed_durable = t->at[i].owed;
+    }
+}
+
 enum err tables_checkpoint(struct tables *t)
 {
     enum err err;
@@ -354,11 +408,20 @@ enum err tables_checkpoint(struct tables *t)
     if (!t->is_dirty)
         return ERR_OK;
     TRY(db_checkpoint(t->db));
-    t->is_dirty = false;
-    for (size_t i = 0; i < t->n; i++) {
-        t->at[i].durable = t->at[i].applied;
-        t->at[i].owed_durable = t->at[i].owed;
-    }
+    all_is_durable(t);
+out:
+    return err;
+}
+
+int64_t tables_stale_since(const struct tables *t) { return t->stale_ms; }
+
+enum err tables_truncate(struct tables *t)
+{
+    enum err err;
+
+    TRY(db_truncate(t->db));
+    all_is_durable(t);
+    t->stale_ms = 0;
 out:
     return err;
 }

@@ -39,8 +39,9 @@ MUST_CHECK enum err tables_keep(struct tables *t, const uint64_t *log_ids, size_
 MUST_CHECK enum err tables_begin(struct tables *t);
 /* INVALID: the record does not fit (nobody wrote such bytes, a later program did, or it contradicts a row); nothing of
  * it happened, the transaction goes on, and the caller tries again or keeps it as a letter. *is_kept: it became one
- * unasked, behind another of its subject (letters.h). LIMIT: it would have, but there are too many. Any other error is
- * the world's: abandon and look at it; FULL heals when there is space. */
+ * unasked, behind another of its subject (letters.h); an erasing never does, it takes the content out of those. LIMIT:
+ * it would have, but there are too many. Any other error is the world's: abandon and look at it; FULL heals when there
+ * is space. */
 MUST_CHECK enum err tables_apply(struct tables *t, const struct log_record *r, bool *is_kept);
 /* Of a record that just did not fit: passes it over. LIMIT: there are too many letters. */
 MUST_CHECK enum err tables_keep_letter(struct tables *t, const struct log_record *r, unsigned attempts);
@@ -61,5 +62,10 @@ void tables_abandon(struct tables *t);
 /* Makes everything applied durable: syncs the write-ahead file and the database. AGAIN: a reader was in the way; the
  * durable positions stay what they were. No-op when nothing was written since the last. */
 MUST_CHECK enum err tables_checkpoint(struct tables *t);
+/* When the oldest content left a row that may still stand in the write-ahead file, ms since 1970; 0: none does:
+ * of a profile that was changed, or of a dead letter. */
+int64_t tables_stale_since(const struct tables *t);
+/* A checkpoint that empties that file. AGAIN as there. */
+MUST_CHECK enum err tables_truncate(struct tables *t);
 /* True when so much was written since the last checkpoint that one is due now. */
 bool tables_checkpoint_is_due(const struct tables *t);

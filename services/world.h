@@ -9,7 +9,7 @@
 #include "storage/placement.h"
 #include <stdatomic.h>
 
-enum { TABLES_LAG_MAX = 20000 /* rows */, USER_GROUPS_MAX = 20000 };
+enum { TABLES_LAG_MAX = 20000 /* rows */, USER_GROUPS_MAX = 20000, ERASE_WITHIN_MS = 24 * 3600 * 1000 };
 enum { TOPIC_TABLES = 1 }; /* records that SQLite's tables are made from */
 
 struct directory;
@@ -44,6 +44,10 @@ static inline bool world_tables_lag(const struct world *w)
 {
     return w->directory && atomic_load_explicit(&w->tables_lag, memory_order_relaxed) >
                                (w->limits.tables_lag ? w->limits.tables_lag : TABLES_LAG_MAX);
+}
+static inline int64_t world_erase_within(const struct world *w)
+{
+    return w->limits.erase_within_ms ? w->limits.erase_within_ms : ERASE_WITHIN_MS;
 }
 static inline unsigned world_directory(const struct world *w) { return w->reactors; }
 static inline unsigned world_lookup(const struct world *w) { return w->reactors + 1; }

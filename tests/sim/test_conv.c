@@ -4,7 +4,8 @@
  * after each.
  *
  * After each start: every record that was told to be durable is there, and each that an earlier start found; behind
- * them at most a prefix of the rest. A conversation's entries are 1 to its head, each once, as they were sent; its
+ * them at most a prefix of the rest. A conversation's entries are 1 to its head, each once, as they were sent, or as
+ * stubs if a record that is left erases them, purges or not; its
  * authority is what its records make; each cid leads to its seq. */
 #include "base/enc.h"
 #include "tests/lib/simwalk.h"
@@ -82,9 +83,32 @@ static void keep(struct world *w, unsigned conv, const struct record *r, struct 
     };
 }
 
+/* Of a few messages that are in the store; those that are stubs already become the same again. */
+static bool erasing(struct world *w, unsigned conv, struct arena *a, struct record *out)
+{
+    uint64_t from = 1 + below(w, w->convs[conv].now.head + 1), to = from + below(w, 4);
+    struct entry *stubs = arena_alloc(a, 4 * sizeof *stubs);
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->applied; i++) {
+        struct record r;
+        if (w->v[i].conv != conv || w->v[i].kind != RECORD_ENTRY)
+            continue;
+        assert_ok(record_decode(w->v[i].kind, w->v[i].bytes, a, &r));
+        if (r.entry.seq < from || r.entry.seq > to || r.entry.kind != ENTRY_MESSAGE)
+            continue;
+        stubs[n] = r.entry;
+        entry_erase(&stubs[n++], ENTRY_DELETED);
+    }
+    *out = (struct record){.kind = RECORD_ERASE};
+    out->erase = (struct erase_record){w->convs[conv].ahead.conv, env_now_ms(env_of(w)), stubs, n};
+    return n > 0;
+}
+
 static bool append(struct world *w)
 {
     unsigned conv = (unsigned)below(w, CONVS);
+    struct arena scratch = {0};
     struct conv *c = &w->convs[conv];
     struct conv_model before = c->ahead;
     struct buf bytes = {0};
@@ -92,8 +116,11 @@ static bool append(struct world *w)
 
     if (lsm_is_busy(store_of(w, conv)))
         return false;
-    struct record r = model_next(&c->ahead);
+    struct record r;
+    if (!percent(w, 8) || !erasing(w, conv, &scratch, &r))
+        r = model_next(&c->ahead);
     record_encode(&r, &bytes);
+    arena_deinit(&scratch);
     enum err err = stream_append(w->log.stream, (uint8_t)r.kind, shard_of(conv), 0, buf_get(&bytes), &pos);
     if (err == ERR_OK) {
         keep(w, conv, &r, buf_get(&bytes), pos);
@@ -345,16 +372,19 @@ out:
 
 /* --- comparing --- */
 
-static void assert_is_entry(const struct entry *got, const struct logged *sent)
+static void assert_is_entry(const struct entry *got, const struct logged *sent, bool is_erased)
 {
     struct arena scratch = {0};
     struct record r;
 
     assert_ok(record_decode(sent->kind, sent->bytes, &scratch, &r));
     assert_int_equal(r.kind, RECORD_ENTRY);
-    const struct entry *e = &r.entry;
-    assert_true(got->seq == e->seq && got->ordinal == e->ordinal && got->kind == e->kind && got->from == e->from &&
-                got->ts == e->ts && str_eq(got->cid, e->cid) && str_eq(got->content, e->content));
+    struct entry *e = &r.entry;
+    if (is_erased)
+        entry_erase(e, ENTRY_DELETED);
+    assert_true(got->gone == e->gone && got->n_mentions == e->n_mentions && got->seq == e->seq &&
+                got->ordinal == e->ordinal && got->kind == e->kind && got->from == e->from && got->ts == e->ts &&
+                str_eq(got->cid, e->cid) && str_eq(got->content, e->content));
     arena_deinit(&scratch);
 }
 
@@ -370,6 +400,25 @@ static bool is_in(const struct view *v, const struct logged *r)
     return !v->is_copy || r->next <= lsm_durable(v->store, r->log);
 }
 
+/* Which of its seqs records that are left erase. */
+static bool *erased_of(const struct view *v, unsigned conv, struct arena *arena)
+{
+    const struct world *w = v->w;
+    size_t n = w->convs[conv].now.head + 1;
+    bool *is = arena_alloc(arena, n);
+    struct record r;
+
+    memset(is, 0, n);
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->v[i].conv != conv || w->v[i].kind != RECORD_ERASE || !is_in(v, &w->v[i]))
+            continue;
+        assert_ok(record_decode(w->v[i].kind, w->v[i].bytes, arena, &r));
+        for (size_t k = 0; k < r.erase.n; k++)
+            is[r.erase.stubs[k].seq] = true;
+    }
+    return is;
+}
+
 /* The entries of a conversation that were sent are those that are there. */
 static enum err check_entries(const struct view *v, unsigned conv, uint64_t head, struct arena *arena)
 {
@@ -377,6 +426,7 @@ static enum err check_entries(const struct view *v, unsigned conv, uint64_t head
     const struct conv_id *id = &w->convs[conv].ahead.conv;
     struct entry_list list = {0};
     uint64_t seq = 0, found, fingerprint;
+    const bool *erased = erased_of(v, conv, arena);
     enum err err;
 
     TRY(convlog_read(v->store, shard_of(conv), id, 1, head, SIZE_MAX, SIZE_MAX, false, NULL, arena, &list));
@@ -385,7 +435,7 @@ static enum err check_entries(const struct view *v, unsigned conv, uint64_t head
             continue;
         assert_true(seq < list.n);
         assert_int_equal(list.v[seq].seq, seq + 1);
-        assert_is_entry(&list.v[seq], &w->v[i]);
+        assert_is_entry(&list.v[seq], &w->v[i], erased[seq + 1]);
         TRY(convlog_find_cid(v->store, shard_of(conv), list.v[seq].cid_hash, NULL, &found, &fingerprint));
         assert_int_equal(found, ++seq);
     }
@@ -531,7 +581,10 @@ static void move(struct world *w)
     } else if (dice < 94) {
         trim(w);
     } else if (dice < 97) {
-        (void)!lsm_flush(w->stores[below(w, STORES)]); /* an error that counts comes as a failure */
+        if (percent(w, 30))
+            lsm_purge(w->stores[below(w, STORES)], INT64_MAX);
+        else
+            (void)!lsm_flush(w->stores[below(w, STORES)]); /* an error that counts comes as a failure */
     } else if (dice < 98) {
         w->log.env.now_us += 500000;
     } else if (dice < 99) {

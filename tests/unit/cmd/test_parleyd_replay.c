@@ -57,6 +57,9 @@ PROMISE(a_record_that_a_store_cannot_take_is_named_with_its_log_offset_and_store
     uint64_t log_id, pos;
     size_t n = 0;
 
+    struct loop *home;
+
+    assert_ok(loop_create(&home));
     assert_non_null(mkdtemp(dir));
     assert_ok(data_dir_open(env, dir, STORES, &data, &why));
     snprintf(log_dir, sizeof log_dir, "%s/log", dir);
@@ -69,11 +72,15 @@ PROMISE(a_record_that_a_store_cannot_take_is_named_with_its_log_offset_and_store
     }
     snprintf(path, sizeof path, "%s/tables.db", dir);
     assert_ok(tables_open(env, path, &tables, &why));
-    assert_int_not_equal(
-        replay_logs(
-            &(struct replay_conf){.env = env, .data = &data, .log_dir = log_dir, .stores = stores, .tables = tables},
-            &old, &n, &why),
-        ERR_OK);
+    assert_int_not_equal(replay_logs(&(struct replay_conf){.env = env,
+                                                           .data = &data,
+                                                           .log_dir = log_dir,
+                                                           .stores = stores,
+                                                           .homes = &home,
+                                                           .n_homes = 1,
+                                                           .tables = tables},
+                                     &old, &n, &why),
+                         ERR_OK);
     assert_true(pos > 0);
     snprintf(expected, sizeof expected,
              "log %016llx at offset %llu cannot be applied to store %s: ", (unsigned long long)log_id,
@@ -85,6 +92,7 @@ PROMISE(a_record_that_a_store_cannot_take_is_named_with_its_log_offset_and_store
     tables_close(tables);
     for (unsigned i = 0; i < STORES; i++)
         lsm_close(stores[i]);
+    loop_destroy(home);
     block_cache_destroy(cache);
     data_dir_close(&data);
     snprintf(path, sizeof path, "rm -rf '%s'", dir);

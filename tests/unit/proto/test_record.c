@@ -435,6 +435,8 @@ PROMISE(tables_are_fed_by_what_changes_them)
     assert_false(record_is_for_tables(&r));
     r.kind = RECORD_BLOCKED;
     assert_true(record_is_for_tables(&r));
+    r.kind = RECORD_ERASE;
+    assert_true(record_is_for_tables(&r));
 }
 
 int main(void)

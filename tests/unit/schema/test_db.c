@@ -3,6 +3,7 @@
 #include "schema/applied.h"
 #include "schema/owed_rows.h"
 #include "tests/unit/schema/schema.h"
+#include "base/fs.h"
 #include <sys/stat.h>
 
 static int64_t one_number(struct db *d, const char *sql)
@@ -145,6 +146,49 @@ PROMISE(a_checkpoint_empties_the_write_ahead_file_unless_a_reader_is_in_the_way)
     fixture_deinit(&f);
 }
 
+static bool file_has(const struct fixture *f, const char *end, struct str what)
+{
+    char path[128];
+    struct str all = {0};
+    bool has;
+
+    snprintf(path, sizeof path, "%s%s", f->path, end);
+    assert_ok(fs_read_all(fs_posix(), path, 1 << 20, &all));
+    has = all.len > 0 && memmem(all.p, all.len, what.p, what.len);
+    mem_free((void *)(uintptr_t)all.p);
+    return has;
+}
+
+PROMISE(what_was_overwritten_is_in_no_file_after_a_truncation_unless_a_reader_is_in_the_way)
+{
+    const struct str secret = STR("nobody may know this");
+    struct fixture f;
+    struct db *reader = NULL;
+    struct rows q = {0};
+
+    fixture_init(&f);
+    assert_ok(db_open_reader(f.path, &reader));
+    assert_ok(
+        db_run(f.db, "INSERT INTO users (user_id, username, status, created) VALUES (1, 'ann', ?, 1)", "t", secret));
+    assert_ok(db_checkpoint(f.db));
+    assert_ok(db_run(f.db, "UPDATE users SET status = 'x'", ""));
+    assert_ok(db_checkpoint(f.db));
+    assert_true(file_has(&f, "-wal", secret)); /* a checkpoint leaves the file as it is */
+    assert_false(file_has(&f, "", secret));    /* secure_delete */
+
+    assert_ok(rows_begin(&q, reader, "SELECT * FROM users", ""));
+    assert_ok(rows_next(&q));
+    assert_ok(db_run(f.db, "UPDATE users SET status = 'y'", ""));
+    assert_int_equal(db_truncate(f.db), ERR_AGAIN);
+    rows_end(&q);
+    assert_ok(db_truncate(f.db));
+    assert_int_equal(db_wal_pages(f.db), 0);
+    assert_false(file_has(&f, "-wal", secret));
+    assert_ok(db_run(f.db, "UPDATE users SET status = 'z'", "")); /* it goes on */
+    db_close(reader);
+    fixture_deinit(&f);
+}
+
 PROMISE(a_row_that_breaks_a_rule_is_an_error_and_the_statement_stays_usable)
 {
     struct fixture f;
@@ -200,6 +244,7 @@ int main(void)
         HOLDS(a_transaction_that_is_rolled_back_leaves_nothing),
         HOLDS(a_reader_sees_what_is_committed_and_writes_nothing),
         HOLDS(a_checkpoint_empties_the_write_ahead_file_unless_a_reader_is_in_the_way),
+        HOLDS(what_was_overwritten_is_in_no_file_after_a_truncation_unless_a_reader_is_in_the_way),
         HOLDS(a_row_that_breaks_a_rule_is_an_error_and_the_statement_stays_usable),
         HOLDS(what_is_owed_is_counted_once_and_cleared_to_where_it_was_read),
     };

@@ -286,6 +286,132 @@ PROMISE(what_is_about_a_letters_subject_waits_behind_it_and_goes_in_order)
     fixture_deinit(&f);
 }
 
+static struct str encoded(struct fixture *f, const struct record *r)
+{
+    struct buf b = {0};
+    struct str kept;
+
+    record_encode(r, &b);
+    kept = arena_dup(&f->arena, buf_get(&b));
+    buf_deinit(&b);
+    return kept;
+}
+
+static bool files_have(const struct fixture *f, struct str what)
+{
+    static const char *const ends[] = {"", "-wal"};
+    bool has = false;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct str all = {0};
+        char path[100];
+
+        snprintf(path, sizeof path, "%s%s", f->path, ends[i]);
+        assert_ok(fs_read_all(fs_posix(), path, 4 << 20, &all));
+        has |= all.len > 0 && memmem(all.p, all.len, what.p, what.len);
+        mem_free((void *)(uintptr_t)all.p);
+    }
+    return has;
+}
+
+/* A pair's first message as a letter, and one that nobody can read. */
+static void keep_message(struct fixture *f, const struct entry *e)
+{
+    struct log_record r = at(0, encoded(f, &(struct record){.kind = RECORD_ENTRY, .entry = *e}));
+    struct buf cut = {0};
+
+    r.kind = RECORD_ENTRY;
+    assert_ok(tables_begin(f->tables));
+    assert_ok(tables_keep_letter(f->tables, &r, 4));
+    buf_add(&cut, r.body.p, r.body.len - 1);
+    r.body = buf_get(&cut);
+    r.pos = 10;
+    assert_ok(tables_keep_letter(f->tables, &r, 4));
+    assert_ok(tables_end(f->tables));
+    buf_deinit(&cut);
+}
+
+static void apply_erasing(struct fixture *f, const struct entry *e, uint64_t pos)
+{
+    struct entry stub = *e;
+    struct log_record r;
+    bool is_kept = true;
+
+    entry_erase(&stub, ENTRY_DELETED);
+    r = at(pos, encoded(f, &(struct record){.kind = RECORD_ERASE,
+                                            .erase = {.conv = e->conv, .ts = 5, .stubs = &stub, .n = 1}}));
+    r.kind = RECORD_ERASE;
+    assert_ok(tables_begin(f->tables));
+    assert_ok(tables_apply(f->tables, &r, &is_kept));
+    assert_false(is_kept); /* though its conversation has letters */
+    assert_ok(tables_end(f->tables));
+}
+
+PROMISE(an_erasing_takes_the_content_out_of_letters_and_out_of_the_tables_files)
+{
+    const struct str secret = STR("nobody may know this");
+    struct fixture f;
+    struct entry e = {.conv = {{7}},
+                      .seq = 1,
+                      .kind = ENTRY_MESSAGE,
+                      .conv_kind = CONV_PAIR,
+                      .from = 1,
+                      .peer = 2,
+                      .ts = 1,
+                      .ordinal = 1,
+                      .cid = STR("c"),
+                      .content = secret};
+    struct entry other = e;
+    struct letter l = {0};
+    struct record got;
+    uint64_t first = 0;
+
+    fixture_init(&f);
+    keep_message(&f, &e);
+    other.seq = 2; /* another message: the letter that can be read stays as it is */
+    apply_erasing(&f, &other, 20);
+    assert_int_equal(tables_letters(f.tables).n, 1);
+    assert_ok(letters_get(tables_db(f.tables), 1, &f.arena, &l));
+    assert_true(memmem(l.body.p, l.body.len, secret.p, secret.len));
+
+    apply_erasing(&f, &e, 30);
+    assert_true(tables_stale_since(f.tables) > 0);
+    assert_ok(letters_get(tables_db(f.tables), 1, &f.arena, &l)); /* its sum is right */
+    assert_ok(record_decode(RECORD_ENTRY, l.body, &f.arena, &got));
+    assert_true(got.entry.seq == 1 && got.entry.gone == ENTRY_DELETED && got.entry.content.len == 0);
+    assert_ok(tables_checkpoint(f.tables));
+    assert_true(files_have(&f, secret)); /* the write-ahead file's */
+    assert_ok(tables_truncate(f.tables));
+    assert_int_equal(tables_stale_since(f.tables), 0);
+    assert_false(files_have(&f, secret));
+
+    apply_erasing(&f, &e, 40); /* again: there is nothing to do */
+    assert_int_equal(tables_stale_since(f.tables), 0);
+    assert_ok(tables_letter_replay(f.tables, 1, &first)); /* the stub still makes the conversation known */
+    assert_int_equal(tables_letters(f.tables).n, 0);
+    fixture_deinit(&f);
+}
+
+PROMISE(what_a_killed_process_left_in_the_write_ahead_file_is_gone_when_the_tables_are_open)
+{
+    const struct str secret = STR("nobody may know this");
+    struct fixture f;
+    struct db *other = NULL;
+
+    fixture_init(&f);
+    tables_close(f.tables);
+    assert_ok(db_open(f.path, &other)); /* keeps the file when the next one closes */
+    assert_ok(
+        db_run(other, "INSERT INTO users (user_id, username, status, created) VALUES (1, 'ann', ?, 1)", "t", secret));
+    assert_ok(db_run(other, "UPDATE users SET status = 'x'", ""));
+    assert_true(files_have(&f, secret));
+    open_tables(&f);
+    assert_false(files_have(&f, secret));
+    assert_int_equal(tables_stale_since(f.tables), 0);
+    db_close(other);
+    fixture_deinit(&f);
+}
+
 PROMISE(an_abandoned_transaction_keeps_no_letter)
 {
     struct fixture f;
@@ -312,6 +438,8 @@ int main(void)
         HOLDS(an_old_log_is_replayed_from_where_it_was_applied),
         HOLDS(a_record_that_does_not_fit_is_kept_and_the_replay_goes_on),
         HOLDS(what_is_about_a_letters_subject_waits_behind_it_and_goes_in_order),
+        HOLDS(an_erasing_takes_the_content_out_of_letters_and_out_of_the_tables_files),
+        HOLDS(what_a_killed_process_left_in_the_write_ahead_file_is_gone_when_the_tables_are_open),
         HOLDS(an_abandoned_transaction_keeps_no_letter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+#include "base/loop.h"
 #include "cmd/parleyd_replay.h"
 #include "queue/stream.h"
 #include "tests/lib/unit.h"

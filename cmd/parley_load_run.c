@@ -75,6 +75,22 @@ static void take_snapshot(struct run *r, struct snapshot *s)
     *s = (struct snapshot){net_clock_us(), proc_own_cpu_us(), r->tally, proc_use(r->o->server_pid)};
 }
 
+/* Without a --server-pid the server is asked, aside: the traffic must not wait for the answer. */
+static void ask_server(struct run *r, struct scrape *s)
+{
+    if (r->o->server_pid == 0 && r->login.server.is_there)
+        scrape_begin(s, &r->target);
+}
+
+static void hear_server(struct run *r)
+{
+    if (r->o->server_pid)
+        return;
+    r->begin.server = scrape_end(&r->scrapes[0]);
+    r->end.server = scrape_end(&r->scrapes[1]);
+    r->end.server.is_there &= r->begin.server.is_there;
+}
+
 static bool is_over(const struct run *r)
 {
     bool is_enough = r->o->max_entries && r->tally.sent >= (uint64_t)r->o->max_entries;
@@ -100,6 +116,7 @@ static uint64_t wait_us(const struct run *r)
 static void begin_measuring(struct run *r)
 {
     take_snapshot(r, &r->begin);
+    ask_server(r, &r->scrapes[0]);
     series_begin(r->series, r->begin.at_us, (uint64_t)r->o->duration_ms * 1000, r->tally.acked, r->tally.delivered);
     acts_begin(r);
 }
@@ -129,6 +146,7 @@ static void run_traffic(struct run *r)
     acts_end(r);
     series_end(r->series);
     take_snapshot(r, &r->end);
+    ask_server(r, &r->scrapes[1]);
     if (r->begin.at_us == 0) /* it ended during the warm-up: nothing was measured */
         r->begin = r->end;
 }
@@ -157,6 +175,10 @@ enum err run_all(struct run *r)
     enum err err;
 
     take_snapshot(r, &r->login);
+    if (r->o->server_pid == 0) {
+        scrape_begin(&r->scrapes[0], &r->target);
+        r->login.server = scrape_end(&r->scrapes[0]);
+    }
     TRY(login_all(r));
     r->login_us = net_clock_us() - r->login.at_us;
     TRY(setup_rooms(r));
@@ -165,6 +187,7 @@ enum err run_all(struct run *r)
     run_traffic(r);
     is_stopped = 0; /* a stop ends the traffic; the drain goes on, and a second stop ends that */
     (void)run_wait(r, all_have_arrived, NULL);
+    hear_server(r);
     if (!r->is_broken) /* else what is missing says nothing beyond what broke it */
         audit(r);
 out:
@@ -195,17 +218,16 @@ static enum err choose_users(struct run *r)
 
 enum err run_init(struct run *r, const struct load_options *o)
 {
-    struct target target;
     uint32_t run_id;
     enum err err;
 
     *r = (struct run){.o = o, .net.epoll = -1};
     TRY(users_load(o->users, &r->users, &r->fault));
     TRY(choose_users(r));
-    TRY(target_parse(o->url, &target));
+    TRY(target_parse(o->url, &r->target));
     r->net.ops = &run_ops;
     r->net.arg = r;
-    err = net_init(&r->net, target.host, target.port, target.path);
+    err = net_init(&r->net, r->target.host, r->target.port, r->target.path);
     if (err != ERR_OK) {
         run_fault(r, NULL, "the host of %s is not known", o->url);
         return err;
@@ -226,6 +248,8 @@ out:
 
 void run_deinit(struct run *r)
 {
+    for (size_t i = 0; i < 2; i++)
+        (void)scrape_end(&r->scrapes[i]);
     for (size_t i = 0; i < r->n && r->peers; i++) {
         net_close(&r->net, &r->peers[i].conn);
         view_deinit(&r->peers[i].view);

@@ -15,6 +15,7 @@
 #include "cmd/parley_load_proc.h"
 #include "cmd/parley_load_room.h"
 #include "cmd/parley_load_schedule.h"
+#include "cmd/parley_load_scrape.h"
 #include "cmd/parley_load_script.h"
 #include "cmd/parley_load_series.h"
 #include "cmd/parley_load_users.h"
@@ -84,7 +85,9 @@ struct run {
     struct hist *ack, *delivery;
     struct series *series;
     struct snapshot login, begin, end; /* before the first connection; of the measured time */
-    uint64_t login_us;                 /* how long the logins took */
+    struct target target;
+    struct scrape scrapes[2]; /* what the server says of itself when the measured time begins and ends */
+    uint64_t login_us;        /* how long the logins took */
 };
 
 /* Reads the users and prepares; INVALID with a sentence in r->fault. */

@@ -23,6 +23,7 @@ static const struct {
     {"unacked", offsetof(struct faults, unacked), "entries never answered"},
     {"lost", offsetof(struct faults, lost), "connections lost"},
     {"garbled", offsetof(struct faults, garbled), "frames that cannot be read"},
+    {"workers", offsetof(struct faults, workers), "processes of the run that died; what they found is not counted"},
 };
 enum { N_FAULTS = sizeof FAULTS / sizeof FAULTS[0] };
 

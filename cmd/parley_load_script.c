@@ -49,7 +49,7 @@ size_t script_cid(const struct script *s, char *out, uint32_t sender, uint32_t c
     char *p = out;
 
     memcpy(p, s->run, sizeof s->run);
-    p = put_u32(p + sizeof s->run, sender);
+    p = put_u32(p + sizeof s->run, sender + s->base);
     *p++ = '.';
     p = put_u32(p, counter);
     return (size_t)(p - out);
@@ -74,8 +74,11 @@ bool script_cid_read(const struct script *s, struct str cid, uint32_t *sender, u
 {
     struct str a, b;
 
-    return str_starts(cid, str_of(s->run, sizeof s->run)) && str_cut(str_from(cid, sizeof s->run), '.', &a, &b) &&
-           u32_read(a, sender) && u32_read(b, counter);
+    if (!str_starts(cid, str_of(s->run, sizeof s->run)) || !str_cut(str_from(cid, sizeof s->run), '.', &a, &b) ||
+        !u32_read(a, sender) || !u32_read(b, counter))
+        return false;
+    *sender -= s->base; /* of another process: a number beyond all of ours */
+    return true;
 }
 
 size_t script_content(const struct script *s, char *out, uint32_t sender, uint32_t counter, uint64_t start_us)

@@ -9,7 +9,7 @@ import unittest
 
 from parley import Server, build_dir
 
-FAULTS = {"missing", "repeats", "disorder", "wrong", "strays", "resyncs", "refused", "unacked", "lost", "garbled"}
+FAULTS = {"missing", "repeats", "disorder", "wrong", "strays", "resyncs", "refused", "unacked", "lost", "garbled", "workers"}
 LATENCY = {"p50", "p90", "p99", "p99.9", "max", "mean", "samples"}
 
 

@@ -137,7 +137,11 @@ enum err link_greet_worker(struct link *l, const struct secret *s, struct buf *w
     env_random(env_posix(), n.coordinator, sizeof n.coordinator);
     memcpy(answer, n.coordinator, MSG_NONCE);
     secret_prove(s, AUTH_COORDINATOR, &n, answer + MSG_NONCE);
-    if (!link_send(l, MSG_PROOF, str_of(answer, sizeof answer)) || !expect(l, MSG_WELCOME, &m, why))
+    if (!link_send(l, MSG_PROOF, str_of(answer, sizeof answer))) {
+        buf_str(why, STR("it closed the connection"));
+        return ERR_INVALID;
+    }
+    if (!expect(l, MSG_WELCOME, &m, why))
         return ERR_INVALID;
     if (!secret_check(s, AUTH_WORKER, &n, m.body)) {
         buf_str(why, STR("it does not know the secret"));

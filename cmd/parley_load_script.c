@@ -13,6 +13,7 @@ void script_init(struct script *s, uint32_t run, uint64_t seed, size_t text_byte
     for (size_t i = 0; i < SCRIPT_RUN; i++)
         s->run[i] = HEX[run >> (28 - 4 * i) & 15];
     s->run[SCRIPT_RUN] = '.';
+    s->base = 0;
     s->fill = text_bytes - SCRIPT_START;
     s->pad = mem_alloc(s->fill + PLACES);
     for (size_t i = 0; i < s->fill + PLACES; i++)

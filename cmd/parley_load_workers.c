@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,28 +68,47 @@ static void send_all(struct workers *w, enum msg_type type)
     }
 }
 
-/* How a child ended, if it is one and has. */
+/* A child is gone for good after this, even one that hangs: what is killed cannot keep us waiting. */
+static bool reap(struct member *m, int *status)
+{
+    pid_t pid = m->pid;
+
+    m->pid = 0;
+    if (pid <= 0)
+        return false;
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, status, 0) < 0) {
+        if (errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
+/* How a child ended, if it is one; it has closed its socket, so its end has begun. */
 static void put_end(struct member *m, struct buf *out)
 {
     int status = 0;
 
-    if (m->pid == 0 || waitpid(m->pid, &status, 0) != m->pid)
+    if (!reap(m, &status))
         return;
-    m->pid = 0;
     if (WIFSIGNALED(status))
         buf_printf(out, " by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
         buf_printf(out, " with status %d", WEXITSTATUS(status));
 }
 
-static void bury(struct workers *w, struct member *m, const char *how)
+/* is_dead: by itself; else it is let go. */
+static void bury(struct workers *w, struct member *m, bool is_dead, const char *how)
 {
     struct buf text = {0};
 
     m->state = MEMBER_DEAD;
-    link_close(&m->link); /* a child that still lives ends by that */
+    link_close(&m->link);
     buf_printf(&text, "%s %s", m->name, how);
-    put_end(m, &text);
+    if (is_dead)
+        put_end(m, &text);
+    else
+        (void)reap(m, &(int){0});
     run_fault(w->sum, &w->sum->faults.workers, STR_FMT, STR_ARG(buf_get(&text)));
     buf_deinit(&text);
     send_all(w, MSG_STOP);
@@ -137,7 +157,7 @@ static void hear(struct workers *w, struct member *m, const struct msg *msg)
     case MSG_ALIVE:
         return;
     default:
-        bury(w, m, "says what a worker does not say, and was let go");
+        bury(w, m, false, "says what a worker does not say, and was let go");
     }
 }
 
@@ -152,13 +172,13 @@ static void receive(struct workers *w, struct member *m)
             break;
         case LINK_NOTHING:
             if (net_clock_us() > m->heard_us + WORKER_SILENT_S * 1000000ull)
-                bury(w, m, "said nothing for half a minute");
+                bury(w, m, false, "said nothing for half a minute");
             return;
         case LINK_CLOSED:
-            bury(w, m, m->pid ? "died" : "died, or its machine cannot be reached any more");
+            bury(w, m, true, m->pid ? "died" : "died, or its machine cannot be reached any more");
             return;
         case LINK_BAD:
-            bury(w, m, "says what cannot be read, and was let go");
+            bury(w, m, false, "says what cannot be read, and was let go");
             return;
         }
     }
@@ -382,8 +402,7 @@ static void end(struct workers *w)
     for (size_t i = 0; i < w->n; i++) {
         struct member *m = &w->v[i];
         link_close(&m->link);
-        while (m->pid > 0 && waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
+        (void)reap(m, &(int){0});
         buf_deinit(&m->result);
     }
     mem_free(w);

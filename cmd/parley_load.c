@@ -1,5 +1,7 @@
 /* parley-load: puts load on a Parley server, checks every entry, and measures. See --help. */
 #include "cmd/parley_load_report.h"
+#include "cmd/parley_load_worker.h"
+#include "cmd/parley_load_workers.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -56,11 +58,11 @@ static bool write_reports(const struct run *r)
 static int load(const struct load_options *o)
 {
     struct run r;
-    enum err err = run_init(&r, o);
+    enum err err = run_init(&r, o, NULL);
     int status = EXIT_USAGE;
 
     if (err == ERR_OK)
-        err = run_all(&r);
+        err = o->workers[0] ? workers_run(&r) : run_all(&r);
     if (err != ERR_OK) {
         fprintf(stderr, "parley-load: " STR_FMT "\n", STR_ARG(buf_get(&r.fault)));
     } else {
@@ -81,6 +83,8 @@ int main(int argc, char **argv)
     }
     if (load_options_read(argc, argv, &o) != ERR_OK)
         return EXIT_USAGE;
+    if (o.worker_listen[0])
+        return worker_listen(&o);
     (void)sigaction(SIGINT, &stop, NULL);
     (void)sigaction(SIGTERM, &stop, NULL);
     return load(&o);

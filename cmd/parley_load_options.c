@@ -1,5 +1,8 @@
 #include "cmd/parley_load_options.h"
+#include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #define AT(field) offsetof(struct load_options, field)
 #define HOUR_MS ((int64_t)3600000)
@@ -27,13 +30,20 @@ static const struct conf_option table[] = {
     {"drain-timeout", CONF_MS, AT(drain_ms), "10s", 1, HOUR_MS,
      "how long to wait without progress: for logins, setup, the last deliveries"},
     {"max-entries", CONF_INT, AT(max_entries), "0", 0, INT64_MAX, "stop after so many entries; 0: no limit"},
-    {"server-pid", CONF_INT, AT(server_pid), "0", 0, INT32_MAX, "a server on this machine: report its CPU and memory"},
+    {"server-pid", CONF_INT, AT(server_pid), "0", 0, INT32_MAX,
+     "a server on this machine: report its CPU and memory; 0: as its /metrics tells"},
     {"seed", CONF_INT, AT(seed), "1", 0, INT64_MAX, "of the order of senders and the texts; cids differ in every run"},
     {"batch", CONF_SWITCH, AT(batch), "off", 0, 0, "accept and send several requests and events in one frame"},
     {"json", CONF_TEXT, AT(json), "", 0, 0,
      "write the result as one JSON object to this file; -: print it in place of the table"},
     {"html", CONF_TEXT, AT(html), "", 0, 0,
      "write the result with plots over time to this file: one page that needs nothing else"},
+    {"workers", CONF_TEXT, AT(workers), "", 0, 0,
+     "share the users among processes: a number (1 to 64) of them here, or HOST:PORT,… of others that wait there"},
+    {"worker-listen", CONF_TEXT, AT(worker_listen), "", 0, 0,
+     "be a worker: wait at this HOST:PORT for a run's part, again and again"},
+    {"worker-secret-file", CONF_TEXT, AT(worker_secret_file), "", 0, 0,
+     "what both sides must know, 16 bytes or more; needed unless workers are on loopback"},
 };
 enum { OPTIONS = sizeof table / sizeof table[0], WINDOW_CLOSED = 8, WINDOW_OPEN = 1024, RATE_STANDARD = 1000 };
 
@@ -83,6 +93,8 @@ static const char *complaint(struct load_options *o)
     struct target target;
     size_t i = 0;
 
+    if (o->worker_listen[0])
+        return o->workers[0] ? "worker-listen: a worker has no workers" : NULL;
     while (i < sizeof names / sizeof names[0] && !str_eq(str_c(o->scenario_name), str_c(names[i])))
         i++;
     if (i == sizeof names / sizeof names[0])
@@ -124,6 +136,70 @@ enum err load_options_read(int argc, char **argv, struct load_options *out)
     if (out->senders == 0)
         out->senders = out->group_size;
     return ERR_OK;
+}
+
+static bool is_of_the_run(const char *name)
+{
+    static const char *const others[] = {"server-pid", "json",          "html",
+                                         "workers",    "worker-listen", "worker-secret-file"};
+
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (str_eq(str_c(name), str_c(others[i])))
+            return false;
+    }
+    return true;
+}
+
+void load_options_args(const struct load_options *o, struct buf *out)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const void *at = (const char *)o + table[i].offset;
+        if (!is_of_the_run(table[i].name))
+            continue;
+        buf_printf(out, "--%s=", table[i].name);
+        if (table[i].type == CONF_TEXT)
+            buf_str(out, str_c(*(const char *const *)at));
+        else if (table[i].type == CONF_SWITCH)
+            buf_str(out, *(const bool *)at ? STR("on") : STR("off"));
+        else
+            buf_printf(out, "%" PRId64 "%s", *(const int64_t *)at, table[i].type == CONF_MS ? "ms" : "");
+        buf_char(out, '\0');
+    }
+}
+
+bool address_is_loopback(const struct sockaddr *a)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    if (a->sa_family == AF_INET) {
+        memcpy(&v4, a, sizeof v4);
+        return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+    }
+    if (a->sa_family != AF_INET6)
+        return false;
+    memcpy(&v6, a, sizeof v6);
+    return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
+enum err address_parse(struct str text, struct address *out)
+{
+    const char *colon = text.len ? memrchr(text.p, ':', text.len) : NULL;
+    struct str host, port;
+    int64_t number;
+
+    if (!colon)
+        return ERR_INVALID;
+    host = str_of(text.p, (size_t)(colon - text.p));
+    port = str_from(text, host.len + 1);
+    if (host.len > 2 && host.p[0] == '[' && host.p[host.len - 1] == ']')
+        host = str_of(host.p + 1, host.len - 2);
+    else if (host.len && memchr(host.p, ':', host.len))
+        return ERR_INVALID;
+    return str_to_i64(port, 0, 65535, &number) && copy(out->host, sizeof out->host, host) &&
+                   copy(out->port, sizeof out->port, port)
+               ? ERR_OK
+               : ERR_INVALID;
 }
 
 void load_options_help(void)

@@ -21,8 +21,12 @@ struct load_options {
     int64_t warmup_ms, duration_ms, drain_ms, max_entries;
     int64_t server_pid;
     const char *json, *html;
+    const char *workers, *worker_listen, *worker_secret_file;
     bool batch, spread;
     enum scenario scenario; /* from scenario_name */
+};
+struct address {
+    char host[256], port[6];
 };
 /* Where the server is: from "ws://127.0.0.1:7070/v1/ws". */
 struct target {
@@ -32,5 +36,11 @@ struct target {
 /* Reads defaults, the environment and the command line. On failure says why on stderr. */
 MUST_CHECK enum err load_options_read(int argc, char **argv, struct load_options *out);
 void load_options_help(void);
+/* The options of the run itself, each "--name=value" with a NUL behind: load_options_read makes the same of them. */
+void load_options_args(const struct load_options *o, struct buf *out);
+struct sockaddr;
+bool address_is_loopback(const struct sockaddr *a);
+/* INVALID: not HOST:PORT, or [HOST]:PORT for IPv6. */
+MUST_CHECK enum err address_parse(struct str text, struct address *out);
 /* INVALID: not ws://HOST[:PORT][/PATH]. */
 MUST_CHECK enum err target_parse(const char *url, struct target *out);

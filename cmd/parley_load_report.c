@@ -23,6 +23,7 @@ static const struct {
     {"unacked", offsetof(struct faults, unacked), "entries never answered"},
     {"lost", offsetof(struct faults, lost), "connections lost"},
     {"garbled", offsetof(struct faults, garbled), "frames that cannot be read"},
+    {"workers", offsetof(struct faults, workers), "processes of the run that died; what they found is not counted"},
 };
 enum { N_FAULTS = sizeof FAULTS / sizeof FAULTS[0] };
 
@@ -177,15 +178,54 @@ static void json_real(struct buf *out, const char *key, double v)
     jsonw_raw(out, str_of(text, (size_t)n));
 }
 
-static void json_latency(struct buf *out, const char *key, const struct hist *h)
+static void json_percentiles(struct buf *out, const struct hist *h)
 {
-    jsonw_key(out, key);
-    jsonw_open(out, '{');
     for (size_t i = 0; i < N_PERCENTILES; i++)
         json_real(out, PERCENTILES[i].name, (double)hist_at(h, PERCENTILES[i].percent) / 1000);
     json_real(out, "mean", hist_mean(h) / 1000);
     jsonw_key_int(out, "samples", (int64_t)h->count);
+}
+
+static void json_latency(struct buf *out, const char *key, const struct hist *h)
+{
+    jsonw_key(out, key);
+    jsonw_open(out, '{');
+    json_percentiles(out, h);
     jsonw_close(out, '}');
+}
+
+static void json_acts(struct buf *out, const struct run *r, const struct measured *m)
+{
+    jsonw_key(out, "acts");
+    jsonw_open(out, '{');
+    for (size_t i = 0; i < ACT_KINDS; i++) {
+        if (r->acts[i]->count == 0)
+            continue;
+        jsonw_key(out, ACTS[i]);
+        jsonw_open(out, '{');
+        json_percentiles(out, r->acts[i]);
+        json_real(out, "per_s", rate_of(r->acts[i]->count, m));
+        jsonw_close(out, '}');
+    }
+    jsonw_close(out, '}');
+}
+
+static void json_series(struct buf *out, const struct series *s)
+{
+    jsonw_key(out, "series");
+    jsonw_open(out, '[');
+    for (size_t i = 0; i < s->n; i++) {
+        const struct sample *at = &s->v[i];
+        jsonw_open(out, '{');
+        json_real(out, "at_s", (double)at->at_us / 1e6);
+        json_real(out, "acked_per_s", at->acked);
+        json_real(out, "delivered_per_s", at->delivered);
+        json_real(out, "p50", (double)at->p50 / 1000);
+        json_real(out, "p99", (double)at->p99 / 1000);
+        json_real(out, "p99.9", (double)at->p999 / 1000);
+        jsonw_close(out, '}');
+    }
+    jsonw_close(out, ']');
 }
 
 static void json_settings(struct buf *out, const struct run *r)
@@ -218,13 +258,8 @@ static void json_traffic(struct buf *out, const struct run *r, const struct meas
     json_real(out, "back_s", back_s(r));
     jsonw_key_int(out, "caught_up", (int64_t)r->tally.caught);
     jsonw_key_int(out, "resyncs_wanted", (int64_t)r->tally.resyncs);
-    jsonw_key(out, "acts");
-    jsonw_open(out, '{');
-    for (size_t i = 0; i < ACT_KINDS; i++) {
-        if (r->acts[i]->count)
-            json_latency(out, ACTS[i], r->acts[i]);
-    }
-    jsonw_close(out, '}');
+    json_acts(out, r, m);
+    json_series(out, r->series);
 }
 
 static void json_server(struct buf *out, const struct run *r, const struct measured *m)

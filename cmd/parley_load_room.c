@@ -12,7 +12,7 @@ struct note {
 uint64_t faults_sum(const struct faults *f)
 {
     return f->missing + f->repeats + f->disorder + f->wrong + f->strays + f->resyncs + f->refused + f->unacked +
-           f->lost + f->garbled;
+           f->lost + f->garbled + f->workers;
 }
 
 void room_deinit(struct room *r)

@@ -25,6 +25,7 @@ struct faults {
     uint64_t unacked;  /* a request was never answered */
     uint64_t lost;     /* a connection closed under way */
     uint64_t garbled;  /* a frame could not be read */
+    uint64_t workers;  /* a process that did a part of the run died */
 };
 uint64_t faults_sum(const struct faults *f);
 

@@ -10,6 +10,16 @@ static volatile sig_atomic_t is_stopped;
 
 void run_stop(void) { is_stopped = 1; }
 
+bool run_take_stop(void)
+{
+    bool was = is_stopped;
+
+    is_stopped = 0;
+    return was;
+}
+
+static bool reach(struct run *r, enum run_stage stage) { return !r->at_stage || r->at_stage(r, stage); }
+
 void run_fault(struct run *r, uint64_t *counter, const char *fmt, ...)
 {
     va_list args;
@@ -60,6 +70,7 @@ bool run_wait(struct run *r, bool (*is_done)(const struct run *r), void (*step)(
             return false;
         net_turn(&r->net, r->comers_begin < r->comers_end ? TURN_BUSY_US : TURN_MAX_US);
         acts_step(r);
+        (void)reach(r, RUN_TURN);
         if (step)
             step(r);
         if (r->progress != progress) {
@@ -70,9 +81,35 @@ bool run_wait(struct run *r, bool (*is_done)(const struct run *r), void (*step)(
     return true;
 }
 
-static void take_snapshot(struct run *r, struct snapshot *s)
+void run_snapshot(struct run *r, struct snapshot *s)
 {
     *s = (struct snapshot){net_clock_us(), proc_own_cpu_us(), r->tally, proc_use(r->o->server_pid)};
+}
+
+/* Without a --server-pid the server is asked, aside: the traffic must not wait for the answer. */
+void run_ask_server(struct run *r, struct scrape *s)
+{
+    if (r->o->server_pid == 0 && r->login.server.is_there)
+        scrape_begin(s, &r->target);
+}
+
+void run_hear_server(struct run *r)
+{
+    if (r->o->server_pid)
+        return;
+    r->begin.server = scrape_end(&r->scrapes[0]);
+    r->end.server = scrape_end(&r->scrapes[1]);
+    r->end.server.is_there &= r->begin.server.is_there;
+}
+
+/* A worker leaves the server to its coordinator. */
+void run_first_look(struct run *r)
+{
+    run_snapshot(r, &r->login);
+    if (r->o->server_pid == 0 && !r->at_stage) {
+        scrape_begin(&r->scrapes[0], &r->target);
+        r->login.server = scrape_end(&r->scrapes[0]);
+    }
 }
 
 static bool is_over(const struct run *r)
@@ -99,9 +136,13 @@ static uint64_t wait_us(const struct run *r)
 
 static void begin_measuring(struct run *r)
 {
-    take_snapshot(r, &r->begin);
+    run_snapshot(r, &r->begin);
+    run_ask_server(r, &r->scrapes[0]);
     series_begin(r->series, r->begin.at_us, (uint64_t)r->o->duration_ms * 1000, r->tally.acked, r->tally.delivered);
+    r->series->is_live &= !r->at_stage;
+    r->series->is_kept = r->at_stage != NULL;
     acts_begin(r);
+    (void)reach(r, RUN_BEGUN);
 }
 
 /* Traffic until its time is over. A scenario without senders just waits, and answers pings. */
@@ -119,6 +160,7 @@ static void run_traffic(struct run *r)
         if (r->begin.at_us == 0 && r->net.now_us >= r->from_us)
             begin_measuring(r);
         acts_step(r);
+        (void)reach(r, RUN_TURN);
         net_turn(&r->net, wait_us(r));
         if (r->net.now_us >= series_next_us(r->series))
             series_step(r->series, r->net.now_us, r->tally.acked, r->tally.delivered, r->delivery);
@@ -128,9 +170,11 @@ static void run_traffic(struct run *r)
     r->is_sending = false;
     acts_end(r);
     series_end(r->series);
-    take_snapshot(r, &r->end);
+    run_snapshot(r, &r->end);
+    run_ask_server(r, &r->scrapes[1]);
     if (r->begin.at_us == 0) /* it ended during the warm-up: nothing was measured */
         r->begin = r->end;
+    (void)reach(r, RUN_ENDED);
 }
 
 static bool all_have_arrived(const struct run *r) { return r->open_acks == 0 && r->open_notes == 0 && r->n_acts == 0; }
@@ -156,24 +200,36 @@ enum err run_all(struct run *r)
 {
     enum err err;
 
-    take_snapshot(r, &r->login);
+    run_first_look(r);
     TRY(login_all(r));
     r->login_us = net_clock_us() - r->login.at_us;
     TRY(setup_rooms(r));
     acts_prepare(r);
     TRY(acts_learn(r));
+    if (!reach(r, RUN_READY))
+        return ERR_INVALID;
     run_traffic(r);
     is_stopped = 0; /* a stop ends the traffic; the drain goes on, and a second stop ends that */
     (void)run_wait(r, all_have_arrived, NULL);
+    run_hear_server(r);
     if (!r->is_broken) /* else what is missing says nothing beyond what broke it */
         audit(r);
 out:
     return err;
 }
 
+size_t run_unit(const struct load_options *o)
+{
+    if (o->scenario == SCENARIO_PAIRS || o->scenario == SCENARIO_CHURN || o->scenario == SCENARIO_HISTORY)
+        return 2;
+    if ((o->scenario == SCENARIO_GROUPS && !o->spread) || o->scenario == SCENARIO_SLOW)
+        return (size_t)o->group_size;
+    return 1;
+}
+
 static enum err choose_users(struct run *r)
 {
-    size_t wanted = (size_t)r->o->connections, unit = 1;
+    size_t wanted = (size_t)r->o->connections, unit = run_unit(r->o);
 
     if (wanted == 0)
         wanted = r->users.n;
@@ -181,10 +237,6 @@ static enum err choose_users(struct run *r)
         run_fault(r, NULL, "%s has %zu users, %zu are wanted", r->o->users, r->users.n, wanted);
         return ERR_INVALID;
     }
-    if (r->o->scenario == SCENARIO_PAIRS || r->o->scenario == SCENARIO_CHURN || r->o->scenario == SCENARIO_HISTORY)
-        unit = 2;
-    if ((r->o->scenario == SCENARIO_GROUPS && !r->o->spread) || r->o->scenario == SCENARIO_SLOW)
-        unit = (size_t)r->o->group_size;
     if (wanted % unit != 0) {
         run_fault(r, NULL, "%zu connections cannot be divided into rooms of %zu", wanted, unit);
         return ERR_INVALID;
@@ -193,25 +245,25 @@ static enum err choose_users(struct run *r)
     return ERR_OK;
 }
 
-enum err run_init(struct run *r, const struct load_options *o)
+enum err run_init(struct run *r, const struct load_options *o, const struct run_part *part)
 {
-    struct target target;
     uint32_t run_id;
     enum err err;
 
     *r = (struct run){.o = o, .net.epoll = -1};
-    TRY(users_load(o->users, &r->users, &r->fault));
+    TRY(part ? users_parse(part->users, &r->users, &r->fault) : users_load(o->users, &r->users, &r->fault));
     TRY(choose_users(r));
-    TRY(target_parse(o->url, &target));
+    TRY(target_parse(o->url, &r->target));
     r->net.ops = &run_ops;
     r->net.arg = r;
-    err = net_init(&r->net, target.host, target.port, target.path);
+    err = net_init(&r->net, r->target.host, r->target.port, r->target.path);
     if (err != ERR_OK) {
         run_fault(r, NULL, "the host of %s is not known", o->url);
         return err;
     }
     env_random(env_posix(), &run_id, sizeof run_id);
-    script_init(&r->script, run_id, (uint64_t)o->seed, (size_t)o->size);
+    script_init(&r->script, part ? part->run : run_id, (uint64_t)o->seed, (size_t)o->size);
+    r->script.base = part ? part->base : 0;
     for (r->slots = 1; r->slots < (size_t)o->window;)
         r->slots *= 2;
     r->peers = mem_new_array(struct peer, r->n);
@@ -226,13 +278,15 @@ out:
 
 void run_deinit(struct run *r)
 {
+    for (size_t i = 0; i < 2; i++)
+        (void)scrape_end(&r->scrapes[i]);
     for (size_t i = 0; i < r->n && r->peers; i++) {
         net_close(&r->net, &r->peers[i].conn);
         view_deinit(&r->peers[i].view);
         mem_free(r->peers[i].slots);
         buf_deinit(&r->peers[i].since);
     }
-    for (size_t i = 0; i < r->n_rooms; i++)
+    for (size_t i = 0; i < r->n_rooms && r->rooms; i++)
         room_deinit(&r->rooms[i]);
     mem_free(r->rooms);
     mem_free(r->peers);
@@ -242,6 +296,8 @@ void run_deinit(struct run *r)
     for (size_t i = 0; i < ACT_KINDS; i++)
         mem_free(r->acts[i]);
     mem_free(r->ack);
+    if (r->series)
+        buf_deinit(&r->series->kept);
     mem_free(r->series);
     mem_free(r->delivery);
     net_deinit(&r->net);

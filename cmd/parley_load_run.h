@@ -15,6 +15,7 @@
 #include "cmd/parley_load_proc.h"
 #include "cmd/parley_load_room.h"
 #include "cmd/parley_load_schedule.h"
+#include "cmd/parley_load_scrape.h"
 #include "cmd/parley_load_script.h"
 #include "cmd/parley_load_series.h"
 #include "cmd/parley_load_users.h"
@@ -59,8 +60,13 @@ struct snapshot {
     struct tally tally;
     struct proc_use server;
 };
+/* What somebody outside may want to know or to delay: before the traffic, the measured time's begin and end, each turn.
+ */
+enum run_stage { RUN_READY, RUN_TURN, RUN_BEGUN, RUN_ENDED };
 struct run {
     const struct load_options *o;
+    bool (*at_stage)(struct run *r, enum run_stage stage); /* NULL, or a worker's; false (RUN_READY only): no traffic */
+    void *stage_arg;
     struct users users;
     struct script script;
     struct net net;
@@ -84,15 +90,30 @@ struct run {
     struct hist *ack, *delivery;
     struct series *series;
     struct snapshot login, begin, end; /* before the first connection; of the measured time */
-    uint64_t login_us;                 /* how long the logins took */
+    struct target target;
+    struct scrape scrapes[2]; /* what the server says of itself when the measured time begins and ends */
+    uint64_t login_us;        /* how long the logins took */
 };
 
-/* Reads the users and prepares; INVALID with a sentence in r->fault. */
-MUST_CHECK enum err run_init(struct run *r, const struct load_options *o);
+/* A worker's part: the run's number and the first user's, as the cids name them, and lines of a users file. */
+struct run_part {
+    uint32_t run, base;
+    struct str users; /* borrowed for the whole run */
+};
+
+/* Reads the users (from o->users, unless it is a part of a run) and prepares; INVALID with a sentence in r->fault. */
+MUST_CHECK enum err run_init(struct run *r, const struct load_options *o, const struct run_part *part);
+size_t run_unit(const struct load_options *o); /* users come in so many: a room of the scenario, or 1 */
 void run_deinit(struct run *r);
 /* All phases. INVALID with a sentence in r->fault: it could not come to traffic. OK: look at the faults. */
 MUST_CHECK enum err run_all(struct run *r);
-void run_stop(void); /* ends the traffic as if its time were over; for signal handlers */
+void run_stop(void);      /* ends the traffic as if its time were over; for signal handlers */
+bool run_take_stop(void); /* was that called? and forgets it: for who runs no traffic */
+/* What was used: before the first connection, at a moment, and as the server tells a little later. */
+void run_first_look(struct run *r);
+void run_snapshot(struct run *r, struct snapshot *s);
+void run_ask_server(struct run *r, struct scrape *s);
+void run_hear_server(struct run *r);
 
 /* For the parts of a run. */
 void run_fault(struct run *r, uint64_t *counter, const char *fmt, ...) PRINTF_LIKE(3, 4);

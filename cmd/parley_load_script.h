@@ -13,6 +13,7 @@ enum { SCRIPT_CID_MAX = 30, SCRIPT_RUN = 8, SCRIPT_START = 16 };
 struct script {
     char run[SCRIPT_RUN + 1]; /* and the first dot */
     size_t fill;              /* bytes of text behind START */
+    uint32_t base;            /* what cids add to a sender's number: of several processes of a run, each has its own */
     char *pad;
 };
 

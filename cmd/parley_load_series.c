@@ -1,4 +1,4 @@
-#include "cmd/parley_load_series.h"
+#include "cmd/parley_load_result.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -40,6 +40,8 @@ void series_step(struct series *s, uint64_t now_us, uint64_t acked, uint64_t del
                           hist_at(&s->grown, 50),
                           hist_at(&s->grown, 99),
                           hist_at(&s->grown, 99.9)};
+    if (s->is_kept)
+        sample_encode(at, &s->grown, &s->kept);
     s->last_us = now_us;
     s->acked = acked;
     s->delivered = delivered;

@@ -3,6 +3,7 @@
  * An interval's percentiles come from what the run's histogram grew by, so the hot path pays nothing for them. Bounded:
  * the interval is such that a run has at most SERIES_MAX samples, and never below SERIES_STEP_US. */
 #pragma once
+#include "base/buf.h"
 #include "cmd/parley_load_hist.h"
 
 enum { SERIES_MAX = 600, SERIES_STEP_US = 250000 };
@@ -16,6 +17,8 @@ struct series {
     size_t n;
     uint64_t from_us, step_us, last_us, acked, delivered;
     struct hist before, grown;
+    bool is_kept; /* for who adds several up: each sample with its histogram, see parley_load_result.h */
+    struct buf kept;
     bool is_live; /* shows a line on stderr */
 };
 

@@ -1,3 +1,4 @@
+#include "base/process.h"
 #include "gateway/http.h"
 #include "proto/auth.h"
 
@@ -27,6 +28,7 @@ static void metrics(struct http *h)
         return;
     }
     metrics_print(h->g->conf.metrics, &text);
+    process_print(&text);
     answer_text(h, 200, "text/plain; version=0.0.4; charset=utf-8", buf_get(&text), false);
     buf_deinit(&text);
 }

@@ -9,7 +9,7 @@ import unittest
 
 from parley import Server, build_dir
 
-FAULTS = {"missing", "repeats", "disorder", "wrong", "strays", "resyncs", "refused", "unacked", "lost", "garbled"}
+FAULTS = {"missing", "repeats", "disorder", "wrong", "strays", "resyncs", "refused", "unacked", "lost", "garbled", "workers"}
 LATENCY = {"p50", "p90", "p99", "p99.9", "max", "mean", "samples"}
 
 
@@ -103,6 +103,18 @@ class Load(unittest.IsolatedAsyncioTestCase):
                         self.assertGreater(result["delivered"], 0)
                     elif did:
                         self.assertGreater(result["acts"][did]["samples"], 0)
+
+    async def test_the_result_tells_what_the_server_used_and_how_it_went_over_time(self):
+        await self.seed(20)
+        async with Server(data=self.data) as server:
+            status, result = await self.load(server.port, "--scenario", "mixed", "--rate", 500)
+        self.assert_verified(status, result)
+        self.assertGreater(result["server"]["cpu_us"], 0)
+        self.assertGreater(result["server"]["rss_kib"], 1024)
+        self.assertGreater(len(result["series"]), 1)
+        self.assertEqual(set(result["series"][0]), {"at_s", "acked_per_s", "delivered_per_s", "p50", "p99", "p99.9"})
+        self.assertGreater(sum(s["delivered_per_s"] for s in result["series"]), 0)
+        self.assertGreater(result["acts"]["receipt"]["per_s"], 0)
 
     async def test_who_was_away_gets_by_sync_what_was_sent_meanwhile(self):
         await self.seed(100)

@@ -80,6 +80,8 @@ PROMISE(metrics_are_prometheus_text)
     assert_int_equal(ask(&c, "GET", "/metrics", "", NULL), 200);
     assert_true(has(&head, "Content-Type: text/plain; version=0.0.4"));
     assert_true(has(&body, "# TYPE parley_http_requests_total counter\nparley_http_requests_total 1\n"));
+    assert_true(has(&body, "\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total "));
+    assert_true(has(&body, "\n# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes "));
     client_close(&c);
 }
 

@@ -131,7 +131,7 @@ test:
 tests: $(UNIT) $(SIM) $(DIFFERENTIAL)
 
 # What a commit must pass beside the tests.
-SOURCES = $(wildcard $(foreach l,$(LAYERS) cmd tests/lib tests/unit/* tests/sim tests/fuzz tests/bench tests/differential,$(l)/*.c $(l)/*.h))
+SOURCES = $(wildcard $(foreach l,$(LAYERS) cmd tests/lib tests/unit/* tests/sim tests/fuzz tests/bench tests/guard tests/differential,$(l)/*.c $(l)/*.h))
 check: format-check
 	@tests/check_layers.py
 format-check:
@@ -164,6 +164,14 @@ bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(be
 .PHONY: bench-$(1)
 endef
 $(foreach b,$(BENCHES),$(eval $(call bench_rule,$(b))))
+
+# tests/guard/path.c: instructions of the data path, counted by callgrind and compared with tests/guard/baseline.json.
+$(OUT)/guard/path: $(OUT)/tests/guard/path.o $(foreach l,$(below_cmd),$(call archive,$(l)))
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+guard: $(OUT)/guard/path
+	@tests/guard/guard.py $< $(ARGS)
+.PHONY: guard
 
 # tests/fuzz/fuzz_x.c under clang's libFuzzer, starting from tests/fuzz/corpus/x.
 FUZZ_SECONDS ?= 20

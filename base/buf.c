@@ -13,34 +13,17 @@ void buf_deinit(struct buf *b)
 
 void buf_clear(struct buf *b) { b->len = 0; }
 
-char *buf_reserve(struct buf *b, size_t more)
+char *buf_grow(struct buf *b, size_t more)
 {
-    if (!b->p || b->cap - b->len < more) {
-        size_t need, cap = b->cap ? b->cap : CAP_MIN;
-        bool too_big = __builtin_add_overflow(b->len, more, &need) || need > SIZE_MAX / 2;
-        assert(!too_big);
-        while (cap < need)
-            cap *= 2;
-        b->p = mem_realloc(b->p, cap);
-        b->cap = cap;
-    }
+    size_t need, cap = b->cap ? b->cap : CAP_MIN;
+    bool too_big = __builtin_add_overflow(b->len, more, &need) || need > SIZE_MAX / 2;
+
+    assert(!too_big);
+    while (cap < need)
+        cap *= 2;
+    b->p = mem_realloc(b->p, cap);
+    b->cap = cap;
     return b->p + b->len;
-}
-
-void buf_add(struct buf *b, const void *p, size_t n)
-{
-    char *to = buf_reserve(b, n);
-    if (n)
-        memcpy(to, p, n);
-    b->len += n;
-}
-
-void buf_str(struct buf *b, struct str s) { buf_add(b, s.p, s.len); }
-
-void buf_char(struct buf *b, char c)
-{
-    *buf_reserve(b, 1) = c;
-    b->len++;
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

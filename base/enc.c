@@ -1,30 +1,5 @@
 #include "base/enc.h"
 
-void enc_add_u8(struct buf *b, uint8_t v) { buf_char(b, (char)v); }
-
-void enc_add_u32(struct buf *b, uint32_t v) { buf_add(b, &v, 4); }
-
-void enc_add_u64(struct buf *b, uint64_t v) { buf_add(b, &v, 8); }
-
-size_t enc_varint(void *p, uint64_t v)
-{
-    uint8_t *at = p;
-    while (v >= 0x80) {
-        *at++ = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    *at++ = (uint8_t)v;
-    return (size_t)(at - (uint8_t *)p);
-}
-
-void enc_add_varint(struct buf *b, uint64_t v) { b->len += enc_varint(buf_reserve(b, 10), v); }
-
-void enc_add_field(struct buf *b, struct str s)
-{
-    enc_add_varint(b, s.len);
-    buf_str(b, s);
-}
-
 /* The next n bytes, or NULL; a failed reader has no bytes left. */
 static const uint8_t *take(struct dec *d, size_t n)
 {
@@ -145,7 +120,26 @@ static int base64url_value(char c)
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
-size_t enc_base32(char *out, const void *in, size_t n) { return bits_to_text(out, in, n, 5, BASE32); }
+/* Five bytes are eight characters; every event has some of these. */
+size_t enc_base32(char *out, const void *in, size_t n)
+{
+    const uint8_t *p = in;
+    char *at = out;
+
+    for (; n >= 5; n -= 5, p += 5) {
+        uint64_t v = (uint64_t)p[0] << 32 | (uint64_t)p[1] << 24 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 8 | p[4];
+
+        *at++ = BASE32[v >> 35];
+        *at++ = BASE32[v >> 30 & 31];
+        *at++ = BASE32[v >> 25 & 31];
+        *at++ = BASE32[v >> 20 & 31];
+        *at++ = BASE32[v >> 15 & 31];
+        *at++ = BASE32[v >> 10 & 31];
+        *at++ = BASE32[v >> 5 & 31];
+        *at++ = BASE32[v & 31];
+    }
+    return (size_t)(at - out) + bits_to_text(at, p, n, 5, BASE32);
+}
 
 bool dec_base32(void *out, size_t n, struct str text)
 {

@@ -40,12 +40,24 @@ static inline uint64_t dec_be64(const void *p)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little endian and read by memcpy");
 
 /* Appending to a buf. Varints are LEB128, at most 10 bytes. A field is a varint length and that many bytes. */
-void enc_add_u8(struct buf *b, uint8_t v);
-void enc_add_u32(struct buf *b, uint32_t v);
-void enc_add_u64(struct buf *b, uint64_t v);
-void enc_add_varint(struct buf *b, uint64_t v);
-void enc_add_field(struct buf *b, struct str s);
-size_t enc_varint(void *p, uint64_t v); /* writes at p, returns how many bytes (1 to 10) */
+static inline size_t enc_varint(void *p, uint64_t v) /* writes at p, returns how many bytes (1 to 10) */
+{
+    uint8_t *at = p;
+
+    for (; v >= 0x80; v >>= 7)
+        *at++ = (uint8_t)(v | 0x80);
+    *at++ = (uint8_t)v;
+    return (size_t)(at - (uint8_t *)p);
+}
+static inline void enc_add_u8(struct buf *b, uint8_t v) { buf_char(b, (char)v); }
+static inline void enc_add_u32(struct buf *b, uint32_t v) { buf_add(b, &v, 4); }
+static inline void enc_add_u64(struct buf *b, uint64_t v) { buf_add(b, &v, 8); }
+static inline void enc_add_varint(struct buf *b, uint64_t v) { b->len += enc_varint(buf_reserve(b, 10), v); }
+static inline void enc_add_field(struct buf *b, struct str s)
+{
+    enc_add_varint(b, s.len);
+    buf_str(b, s);
+}
 
 struct dec {
     const uint8_t *p, *end;

@@ -188,6 +188,13 @@ void loop_run(struct loop *l)
     running = NULL;
 }
 
+void loop_turn(struct loop *l)
+{
+    running = l;
+    uv_run(&l->uv, UV_RUN_NOWAIT);
+    running = NULL;
+}
+
 void loop_stop(struct loop *l)
 {
     atomic_store(&l->stopping, true);

@@ -14,6 +14,7 @@ struct uv_loop_s;
 MUST_CHECK enum err loop_create(struct loop **out); /* to be run by the thread that calls loop_run */
 void loop_destroy(struct loop *l);
 void loop_run(struct loop *l);  /* until loop_stop */
+void loop_turn(struct loop *l); /* one turn, which waits for nothing: for who steps all parts by hand */
 void loop_stop(struct loop *l); /* any thread; the turn under way is finished */
 struct mailbox *loop_mailbox(struct loop *l);
 struct uv_loop_s *loop_uv(struct loop *l);

@@ -39,6 +39,8 @@ struct arena_chunk {
 
 enum { CHUNK_MIN = 1024, CHUNK_MAX = 65536 };
 
+void arena_lend(struct arena *a, void *p, size_t bytes) { *a = (struct arena){.at = p, .end = (char *)p + bytes}; }
+
 void arena_deinit(struct arena *a)
 {
     for (struct arena_chunk *c = a->chunks, *next; c; c = next) {
@@ -63,20 +65,21 @@ static void arena_grow(struct arena *a, size_t bytes)
     a->end = (char *)c + size;
 }
 
-void *arena_alloc(struct arena *a, size_t bytes)
+static char *take(struct arena *a, size_t bytes)
 {
     size_t need = (at_least_one(bytes) + 15) & ~(size_t)15;
     must(need >= bytes ? a : NULL); /* the rounding overflowed */
     if (!a->at || (size_t)(a->end - a->at) < need)
         arena_grow(a, need);
-    void *p = a->at;
     a->at += need;
-    return memset(p, 0, need);
+    return a->at - need;
 }
+
+void *arena_alloc(struct arena *a, size_t bytes) { return memset(take(a, bytes), 0, bytes); }
 
 struct str arena_dup(struct arena *a, struct str s)
 {
-    char *p = arena_alloc(a, s.len);
+    char *p = take(a, s.len);
     if (s.len)
         memcpy(p, s.p, s.len);
     return str_of(p, s.len);

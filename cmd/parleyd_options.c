@@ -18,6 +18,8 @@ static const struct conf_option table[] = {
     {"group-members", CONF_INT, AT(group_members), "1024", 1, 1000000, "most members of a group"},
     {"conversations-memory", CONF_BYTES, AT(convs_bytes), "256m", 1 << 20, 1024 * GIB,
      "bytes of conversations held in memory, over all reactors"},
+    {"heads-memory", CONF_BYTES, AT(heads_bytes), "32m", 1 << 16, 1024 * GIB,
+     "bytes of how far conversations are that had to leave memory, over all reactors"},
     {"memtable", CONF_BYTES, AT(memtable_bytes), "16m", 1 << 16, GIB, "size at which a store's memtable is flushed"},
     {"cache", CONF_BYTES, AT(cache_bytes), "128m", 1 << 20, 1024 * GIB, "blocks of the stores held in memory"},
     {"segment", CONF_BYTES, AT(segment_bytes), "16m", 4 << 20, GIB, "size of a segment of the log"},

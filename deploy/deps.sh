@@ -3,7 +3,7 @@
 #
 #   deploy/deps.sh build    compiler, libraries (what `make run` needs)
 #   deploy/deps.sh test     the same, cmocka, Python's WebSocket client, and RocksDB and LevelDB to compare with (`make test`)
-#   deploy/deps.sh check    the same, and the slower checks' tools (clang-format, clang's fuzzer)
+#   deploy/deps.sh check    the same, and the slower checks' tools (clang-format, clang's fuzzer, callgrind)
 #
 # Says what it is about to install before it does, asks for root by sudo only then, and does nothing when all is there.
 set -eu
@@ -11,7 +11,7 @@ set -eu
 build="gcc make libc6-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libjansson-dev
        libsodium-dev liblz4-dev libxxhash-dev zlib1g-dev curl"
 test="libcmocka-dev python3 python3-websockets librocksdb-dev libleveldb-dev"
-check="clang libclang-rt-dev clang-format"
+check="clang libclang-rt-dev clang-format valgrind"
 
 case "${1:-build}" in
 build) wanted="$build" ;;

@@ -276,6 +276,7 @@ void gateway_destroy(struct gateway *g)
     frame_unref(g->resync);
     frame_unref(g->ping);
     mem_free(g->scratch);
+    request_pool_deinit(&g->requests);
     buf_deinit(&g->openapi);
     buf_deinit(&g->openapi_packed);
     mem_free(g);

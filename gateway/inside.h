@@ -59,6 +59,7 @@ struct gateway {
     struct buf openapi, openapi_packed; /* the document never changes: it is printed and packed once */
     uint32_t losses;                    /* counted up when the bus lost entries: see session_lost */
     struct timer sweep;
+    struct request_pool requests;
     char *scratch;
     const uint8_t *read_buffer; /* libwebsockets', once known */
     uint64_t last_born;

@@ -3,7 +3,10 @@
 
 enum { CAP_MIN = 8, KIND_REPLY = 0, KIND_ENTRY, KIND_EPHEMERAL };
 
-static struct out_item *at(const struct outq *q, uint32_t i) { return &q->ring[(q->head + i) & (q->cap - 1)]; }
+static struct out_item *at(struct outq *q, uint32_t i)
+{
+    return q->cap ? &q->ring[(q->head + i) & (q->cap - 1)] : &q->one;
+}
 
 static const char *bytes_of(const struct out_item *it) { return it->is_shared ? it->shared->bytes : it->own; }
 
@@ -30,7 +33,7 @@ static void grow(struct outq *q)
 
 static void push(struct outq *q, struct out_item it)
 {
-    if (q->n == q->cap)
+    if (q->n == (q->cap ? q->cap : 1))
         grow(q);
     *at(q, q->n) = it;
     q->n++;
@@ -38,10 +41,11 @@ static void push(struct outq *q, struct out_item it)
 
 static void free_if_empty(struct outq *q)
 {
-    if (q->n)
+    if (q->n || !q->cap)
         return;
     mem_free(q->ring);
-    *q = (struct outq){0};
+    q->ring = NULL;
+    q->cap = q->head = 0;
 }
 
 /* The counters, when an item comes (+1) or goes (-1). */
@@ -73,8 +77,8 @@ void outq_deinit(struct outq *q)
 {
     for (uint32_t i = 0; i < q->n; i++)
         release(at(q, i));
-    q->n = 0;
-    free_if_empty(q);
+    mem_free(q->ring);
+    *q = (struct outq){0};
 }
 
 void outq_reply(struct outq *q, char *bytes, size_t len)
@@ -95,7 +99,7 @@ enum err outq_entry(struct outq *q, struct frame *f)
     return ERR_OK;
 }
 
-static struct out_item *find_slot(const struct outq *q, uint64_t slot)
+static struct out_item *find_slot(struct outq *q, uint64_t slot)
 {
     if (!slot || !q->ephemerals)
         return NULL;
@@ -142,7 +146,7 @@ void outq_drop_events(struct outq *q)
     free_if_empty(q);
 }
 
-bool outq_peek(const struct outq *q, char *scratch, size_t room, struct out_batch *out)
+bool outq_peek(struct outq *q, char *scratch, size_t room, struct out_batch *out)
 {
     size_t len = 0;
     uint32_t i = 0;
@@ -172,7 +176,7 @@ void outq_pop(struct outq *q, unsigned items)
 
         count(q, it, -1);
         release(it);
-        q->head = (q->head + 1) & (q->cap - 1);
+        q->head = q->cap ? (q->head + 1) & (q->cap - 1) : 0;
         q->n--;
     }
     free_if_empty(q);

@@ -216,7 +216,7 @@ static bool forward(struct session *s, struct request *r)
 
 void session_request(struct session *s, struct str text)
 {
-    struct request *r = request_new(done, NULL);
+    struct request *r = request_new_from(&s->g->requests, done, NULL);
     struct ask *ask = arena_alloc(&r->arena, sizeof *ask);
     struct frame_head head = {0};
     enum code code = args_parse_frame(arena_dup(&r->arena, text), r, &head);

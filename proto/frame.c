@@ -25,7 +25,7 @@ struct frame *frame_text(struct str payload)
 {
     uint8_t head[FRAME_HEADER_MAX];
     size_t n = frame_header(head, OPCODE_TEXT, payload.len);
-    struct frame *f = mem_alloc(sizeof *f + n + payload.len);
+    struct frame *f = mem_realloc(NULL, sizeof *f + n + payload.len); /* not zeroed: it is filled */
 
     atomic_init(&f->refs, 1);
     f->payload = (uint32_t)n;

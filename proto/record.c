@@ -166,8 +166,11 @@ static void decode_contact(struct dec *d, struct contact_record *v)
     v->ts = dec_get_ts(d);
 }
 
+enum { USUAL = 256 }; /* bytes of most, so that memory is asked for once */
+
 void record_encode(const struct record *r, struct buf *out)
 {
+    buf_reserve(out, USUAL);
     enc_add_u8(out, RECORD_VERSION);
     switch (r->kind) {
     case RECORD_ENTRY:

@@ -40,7 +40,7 @@ static char *put(char *p, const void *from, size_t n)
 /* Once per message, so it is written into one reservation. */
 static void encode_head(const struct entry *e, uint8_t flags, struct buf *out)
 {
-    char *start = buf_reserve(out, FIXED_MAX + e->cid.len), *p = start;
+    char *start = buf_reserve(out, FIXED_MAX + e->cid.len + e->content.len + 10), *p = start;
 
     *p++ = (char)e->kind;
     *p++ = (char)e->conv_kind;

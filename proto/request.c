@@ -1,6 +1,13 @@
 #include "proto/request.h"
 #include <stdarg.h>
 
+/* FIRST is what nearly every request needs of its arena; what has grown beyond OUT_KEPT is not kept. */
+enum { FIRST = 1536, OUT_KEPT = 1024 };
+struct pooled {
+    _Alignas(16) char first[FIRST];
+    struct request r;
+};
+
 struct request *request_new(void (*done)(struct request *), void *asker)
 {
     struct request *r = mem_new(struct request);
@@ -10,13 +17,54 @@ struct request *request_new(void (*done)(struct request *), void *asker)
     return r;
 }
 
+struct request *request_new_from(struct request_pool *p, void (*done)(struct request *), void *asker)
+{
+    struct request *r = p->spare;
+    struct pooled *whole = r ? container_of(r, struct pooled, r) : mem_new(struct pooled);
+    struct buf out = whole->r.out;
+
+    if (r) {
+        p->spare = r->asker;
+        p->n--;
+    }
+    whole->r = (struct request){.done = done, .asker = asker, .out = out, .home = p};
+    arena_lend(&whole->r.arena, whole->first, FIRST);
+    return &whole->r;
+}
+
+static void free_pooled(struct request *r)
+{
+    buf_deinit(&r->out);
+    mem_free(container_of(r, struct pooled, r));
+}
+
 void request_free(struct request *r)
 {
     if (!r)
         return;
-    buf_deinit(&r->out);
     arena_deinit(&r->arena);
-    mem_free(r);
+    if (!r->home) {
+        buf_deinit(&r->out);
+        mem_free(r);
+    } else if (r->home->n == REQUEST_SPARES || r->out.cap > OUT_KEPT) {
+        free_pooled(r);
+    } else {
+        buf_clear(&r->out);
+        r->asker = r->home->spare;
+        r->home->spare = r;
+        r->home->n++;
+    }
+}
+
+void request_pool_deinit(struct request_pool *p)
+{
+    while (p->spare) {
+        struct request *r = p->spare;
+
+        p->spare = r->asker;
+        free_pooled(r);
+    }
+    *p = (struct request_pool){0};
 }
 
 void request_ok(struct request *r)

@@ -31,10 +31,21 @@ struct request {
     void (*done)(struct request *); /* on the asker's thread */
     void *asker;                    /* the asker's own */
     void *server;                   /* the serving side's own, while it has it */
+    struct request_pool *home;      /* where it goes back to; NULL: the heap */
 };
 
 struct request *request_new(void (*done)(struct request *), void *asker); /* from the heap, zeroed */
 void request_free(struct request *r);
+
+/* For who asks all the time: requests that come from here go back here when they are freed, with some memory for their
+ * arena and `out`, up to REQUEST_SPARES. Thread: the asker's. A zeroed pool is empty and valid. */
+enum { REQUEST_SPARES = 1024 };
+struct request_pool {
+    struct request *spare; /* linked by `asker` */
+    unsigned n;
+};
+struct request *request_new_from(struct request_pool *p, void (*done)(struct request *), void *asker);
+void request_pool_deinit(struct request_pool *p); /* of those that are back */
 /* Marks the answer; the caller then calls bus_reply. request_ok leaves `out` as the service wrote it. */
 void request_ok(struct request *r);
 void request_fail(struct request *r, enum code code, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -2,17 +2,7 @@
 
 enum err applied_each(struct db *d, applied_fn *fn, void *arg)
 {
-    struct rows q = {0};
-    enum err err;
-
-    TRY(rows_begin(&q, d, "SELECT log_id, applied FROM positions ORDER BY log_id", ""));
-    for (err = rows_next(&q); err == ERR_OK; err = rows_next(&q))
-        fn(arg, rows_u64(&q, 0), rows_u64(&q, 1));
-    if (err == ERR_NOT_FOUND)
-        err = ERR_OK;
-out:
-    rows_end(&q);
-    return err;
+    return db_each_pair(d, "SELECT log_id, applied FROM positions ORDER BY log_id", fn, arg);
 }
 
 enum err applied_put(struct db *d, uint64_t log_id, uint64_t applied)

@@ -401,3 +401,18 @@ enum err db_checkpoint(struct db *d)
 }
 
 size_t db_wal_pages(const struct db *d) { return d->wal_pages; }
+
+enum err db_each_pair(struct db *d, const char *sql, void (*fn)(void *arg, uint64_t, uint64_t), void *arg)
+{
+    struct rows q = {0};
+    enum err err;
+
+    TRY(rows_begin(&q, d, sql, ""));
+    for (err = rows_next(&q); err == ERR_OK; err = rows_next(&q))
+        fn(arg, rows_u64(&q, 0), rows_u64(&q, 1));
+    if (err == ERR_NOT_FOUND)
+        err = ERR_OK;
+out:
+    rows_end(&q);
+    return err;
+}

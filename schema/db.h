@@ -44,3 +44,6 @@ void rows_end(struct rows *q);
 int64_t rows_i64(const struct rows *q, int col);
 static inline uint64_t rows_u64(const struct rows *q, int col) { return (uint64_t)rows_i64(q, col); }
 struct str rows_str(const struct rows *q, int col); /* text or blob; empty for NULL; good until the next row */
+
+/* Each row of a query without arguments that gives two numbers. */
+MUST_CHECK enum err db_each_pair(struct db *d, const char *sql, void (*fn)(void *arg, uint64_t, uint64_t), void *arg);

@@ -43,17 +43,7 @@ out:
 
 enum err owed_rows_each_position(struct db *d, owed_rows_position_fn *fn, void *arg)
 {
-    struct rows q = {0};
-    enum err err;
-
-    TRY(rows_begin(&q, d, "SELECT log_id, pos FROM owed_positions ORDER BY log_id", ""));
-    for (err = rows_next(&q); err == ERR_OK; err = rows_next(&q))
-        fn(arg, rows_u64(&q, 0), rows_u64(&q, 1));
-    if (err == ERR_NOT_FOUND)
-        err = ERR_OK;
-out:
-    rows_end(&q);
-    return err;
+    return db_each_pair(d, "SELECT log_id, pos FROM owed_positions ORDER BY log_id", fn, arg);
 }
 
 enum err owed_rows_reached(struct db *d, uint64_t log_id, uint64_t pos)

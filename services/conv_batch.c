@@ -3,7 +3,9 @@
  *
  * Rows are served one after the other. One that is in memory is served at once, by a call from the one before: so calls
  * nest, at most CONV_BATCH_MAX deep. One that must be read from the disk goes on from the loop. Looking reads no more
- * than a conversation's authority, except for who left. */
+ * than a conversation's authority, except for who left; nothing of one that left memory, if what stayed behind
+ * (heads.h) says enough; and those that must be read are asked of the disk together. */
+#include "proto/metrics.h"
 #include "services/conv_view.h"
 
 static void next(struct reactor *r, struct request *q);
@@ -21,24 +23,15 @@ static struct inner_conv_row *row_of(const struct request *q)
     return &b->v[b->done];
 }
 
-static uint64_t device_cursor(const struct member *m, device_id device)
+static void find_after(const struct glance *g, struct inner_conv_row *row)
 {
-    for (size_t i = 0; i < m->n_devices; i++) {
-        if (m->devices[i].device == device)
-            return m->devices[i].delivered;
-    }
-    return 0;
-}
-
-static void find_after(const struct authority *a, const struct member *m, device_id device, struct inner_conv_row *row)
-{
-    uint64_t last = member_last_visible(m, a->head), own = row->from_device ? device_cursor(m, device) : 0;
+    uint64_t own = row->from_device ? g->delivered : 0;
 
     row->after = row->position > own ? row->position : own;
-    row->is_reset = row->after > last || row->after + 1 < a->first_seq;
+    row->is_reset = row->after > g->last || row->after + 1 < g->first_seq;
     if (row->is_reset)
-        row->after = a->first_seq - 1;
-    row->has_new = row->after < last;
+        row->after = g->first_seq - 1;
+    row->has_new = row->after < g->last;
 }
 
 static bool is_printed(const struct conv_view *v, const struct inner_conv_row *row)
@@ -119,16 +112,46 @@ static enum err step(struct reactor *r, void *arg, struct lsm_need *need)
     return ERR_OK;
 }
 
+static bool is_look(const struct inner_conv_batch *b) { return b->kind == CONV_LOOK_NEW || b->kind == CONV_LOOK_ALL; }
+
 /* True when that is all there is to do. */
-static bool look(const struct conv *c, const struct member *m, struct request *q)
+static bool look(const struct glance *g, struct request *q)
 {
     const struct inner_conv_batch *b = q->result;
-    const struct authority *a = conv_committed(c);
     struct inner_conv_row *row = row_of(q);
 
-    find_after(a, m, q->actor.device, row);
-    row->activity = m->is_in ? a->last_ts : 0;
-    return m->is_in || (b->kind == CONV_LOOK_NEW && !row->has_new);
+    row->is_visible = g->is_member;
+    if (!g->is_member)
+        return true;
+    find_after(g, row);
+    row->activity = g->is_in ? g->last_ts : 0;
+    return g->is_in || (b->kind == CONV_LOOK_NEW && !row->has_new);
+}
+
+/* Those that are not in memory, but what is known of them says it all. */
+static void look_at_heads(struct reactor *r, struct request *q)
+{
+    struct inner_conv_batch *b = q->result;
+    struct glance g;
+
+    while (b->done < b->n && shard_glance(r, &row_of(q)->conv, &q->actor, &g) && look(&g, q)) {
+        b->done++;
+        metric_add(reactor_metrics(r), METRIC_HEADS_USED, 1);
+    }
+}
+
+/* A row that must be read takes those behind it along. */
+static void load_ahead(struct reactor *r, const struct inner_conv_batch *b)
+{
+    const struct conv_id *ids[LOAD_TOGETHER];
+    size_t n = 0;
+
+    if (!shard_is_cold(r, &b->v[b->done].conv))
+        return;
+    for (size_t i = b->done; i < b->n && n < LOAD_TOGETHER; i++)
+        if (shard_is_cold(r, &b->v[i].conv))
+            ids[n++] = &b->v[i].conv;
+    shard_load_ahead(r, ids, n);
 }
 
 static void on_conv(struct reactor *r, struct conv *c, struct request *q)
@@ -136,11 +159,12 @@ static void on_conv(struct reactor *r, struct conv *c, struct request *q)
     struct inner_conv_batch *b = q->result;
     const struct authority *a = conv_committed(c);
     const struct member *m = a->head ? authority_member(a, q->actor.user) : NULL;
-    bool is_look = b->kind == CONV_LOOK_NEW || b->kind == CONV_LOOK_ALL;
+    struct glance g;
     struct at *at;
 
+    glance_at(a, q->actor.user, q->actor.device, &g);
     row_of(q)->is_visible = m != NULL;
-    if (!m || (is_look && look(c, m, q))) {
+    if (!m || (is_look(b) && look(&g, q))) {
         b->done++;
         next(r, q);
         return;
@@ -155,10 +179,15 @@ static void next(struct reactor *r, struct request *q)
 {
     const struct inner_conv_batch *b = q->result;
 
-    if (b->done == b->n || b->is_full)
+    if (is_look(b))
+        look_at_heads(r, q);
+    if (b->done == b->n || b->is_full) {
         reactor_ok(r, q);
-    else
-        shard_read(r, &row_of(q)->conv, q, on_conv);
+        return;
+    }
+    if (is_look(b))
+        load_ahead(r, b);
+    shard_read(r, &row_of(q)->conv, q, on_conv);
 }
 
 void inner_conv_batch(void *service, struct request *q) { next(service, q); }

@@ -101,6 +101,7 @@ static enum err open_log(struct reactor *r)
         .home = loop_mailbox(r->loop),
         .max_in_flight = r->conf.max_in_flight ? r->conf.max_in_flight : IN_FLIGHT_BYTES,
         .linger_us = r->conf.linger_us,
+        .is_stepped = r->conf.is_stepped,
         .on_commit = on_commit,
         .on_failure = on_failure,
         .arg = r,

@@ -35,6 +35,7 @@ struct reactor_conf {
     struct segpool *segments;
     size_t max_in_flight; /* bytes; 0: 8 MiB */
     uint32_t linger_us;
+    bool is_stepped; /* its log has no thread (stream.h) */
     /* How the directory (world->directory) is told; NULL in tests. directory_wake: records that the tables are made
      * from are committed. directory_owe: writes what is owed to offline members. */
     void (*on_tables)(struct directory *d);

@@ -3,7 +3,13 @@
 #include "services/shard_state.h"
 #include <assert.h>
 
-enum { CONVS_BYTES_STANDARD = 64 << 20, GARBAGE_MIN = 64, EVICT_LOOKS = 8, SLOTS_BYTES = 32 /* in the map */ };
+enum {
+    CONVS_BYTES_STANDARD = 64 << 20,
+    HEADS_BYTES_STANDARD = 8 << 20,
+    GARBAGE_MIN = 64,
+    EVICT_LOOKS = 8,
+    SLOTS_BYTES = 32 /* in the map */
+};
 
 /* The cache. */
 static bool conv_is(const void *value, const void *key) { return conv_eq(&((const struct conv *)value)->id, key); }
@@ -12,6 +18,8 @@ static void show_count(struct shards *s)
 {
     metric_put(reactor_metrics(s->r), METRIC_CONVS_CACHED, (int64_t)s->convs.count);
     metric_put(reactor_metrics(s->r), METRIC_CONVS_BYTES, (int64_t)s->bytes);
+    metric_put(reactor_metrics(s->r), METRIC_HEADS, (int64_t)heads_count(s->heads));
+    metric_put(reactor_metrics(s->r), METRIC_HEADS_BYTES, (int64_t)heads_bytes(s->heads));
 }
 
 /* What it holds by now. */
@@ -34,6 +42,7 @@ static struct conv *conv_new(struct shards *s, const struct conv_id *id, uint64_
     c->hash = hash;
     c->shard = shard_of(reactor_world(s->r)->data, id);
     list_init(&c->waiting);
+    heads_drop(s->heads, hash, id);
     list_push_front(&s->recent, &c->used);
     map_add(&s->convs, hash, c);
     weigh(s, c);
@@ -41,7 +50,7 @@ static struct conv *conv_new(struct shards *s, const struct conv_id *id, uint64_
     return c;
 }
 
-static void conv_free(struct conv *c)
+void conv_free(struct conv *c)
 {
     audience_unref(c->audience);
     arena_deinit(&c->ahead_arena);
@@ -49,7 +58,7 @@ static void conv_free(struct conv *c)
     mem_free(c);
 }
 
-static void conv_detach(struct shards *s, struct conv *c)
+void conv_detach(struct shards *s, struct conv *c)
 {
     map_take(&s->convs, c->hash, conv_is, &c->id);
     list_remove(&c->used);
@@ -80,6 +89,7 @@ static void make_room(struct shards *s)
 
         at = at->prev;
         if (conv_is_idle(c)) {
+            heads_put(s->heads, c->hash, c->shard, &c->now);
             conv_forget(s, c);
         } else {
             list_remove(&c->used);
@@ -101,9 +111,14 @@ void conv_settle(struct reactor *r, struct conv *c)
         make_room(s);
 }
 
-static struct conv *conv_get(struct shards *s, const struct conv_id *id)
+static uint64_t hash_of(const struct shards *s, const struct conv_id *id)
 {
-    uint64_t hash = hash_keyed64(&reactor_keys(s->r)->shard, id, sizeof *id);
+    return hash_keyed64(&reactor_keys(s->r)->shard, id, sizeof *id);
+}
+
+struct conv *conv_get(struct shards *s, const struct conv_id *id)
+{
+    uint64_t hash = hash_of(s, id);
     struct conv *c = map_get(&s->convs, hash, conv_is, id);
 
     if (!c)
@@ -113,6 +128,21 @@ static struct conv *conv_get(struct shards *s, const struct conv_id *id)
     return c;
 }
 
+bool shard_is_cold(const struct reactor *r, const struct conv_id *id)
+{
+    const struct shards *s = reactor_shards(r);
+    uint64_t hash = hash_of(s, id);
+
+    return !map_get(&s->convs, hash, conv_is, id) && !heads_has(s->heads, hash, id);
+}
+
+bool shard_glance(const struct reactor *r, const struct conv_id *id, const struct actor *who, struct glance *out)
+{
+    const struct shards *s = reactor_shards(r);
+
+    return heads_glance(s->heads, hash_of(s, id), id, who->user, who->device, out);
+}
+
 /* The queue. */
 static void run(struct reactor *r, struct conv *c, struct work *w)
 {
@@ -120,9 +150,7 @@ static void run(struct reactor *r, struct conv *c, struct work *w)
     w->fn(r, c, w->q);
 }
 
-/* Runs what waits until a write holds the conversation. Only the outermost call runs anything, so an answer that makes
- * its asker send the next request doesn't overtake. */
-static void pump(struct reactor *r, struct conv *c)
+void conv_pump(struct reactor *r, struct conv *c)
 {
     if (c->is_pumping || !c->is_loaded)
         return;
@@ -131,37 +159,6 @@ static void pump(struct reactor *r, struct conv *c)
         run(r, c, list_first(&c->waiting, struct work, link));
     c->is_pumping = false;
     conv_settle(r, c);
-}
-
-/* It is out of the map first: who is refused may ask again at once, and then loads it anew. */
-static void refuse_all(struct reactor *r, struct conv *c, enum err err)
-{
-    conv_detach(reactor_shards(r), c);
-    while (!list_is_empty(&c->waiting)) {
-        struct work *w = list_first(&c->waiting, struct work, link);
-
-        list_remove(&w->link);
-        reactor_broken(r, w->q, "conv_load", err);
-    }
-    conv_free(c);
-}
-
-static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)
-{
-    struct conv *c = arg;
-    enum err err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
-
-    if (err == ERR_OK || err == ERR_NOT_FOUND) {
-        c->ahead = c->now;
-        c->is_loaded = true;
-        pump(r, c);
-        return ERR_OK;
-    }
-    arena_deinit(&c->arena);
-    if (err == ERR_AGAIN)
-        return err;
-    refuse_all(r, c, err);
-    return ERR_OK;
 }
 
 static struct work *work_new(struct reactor *r, struct request *q, struct conv *c, shard_fn *fn)
@@ -177,27 +174,17 @@ static struct work *work_new(struct reactor *r, struct request *q, struct conv *
     return w;
 }
 
-static void wait_for_load(struct reactor *r, struct conv *c, struct work *w)
-{
-    bool is_first = list_is_empty(&c->waiting);
-
-    list_push(&c->waiting, &w->link);
-    if (!is_first)
-        return;
-    reactor_read(r, load_step, c);
-}
-
 void shard_write(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
 {
     struct conv *c = conv_get(reactor_shards(r), id);
     struct work *w = work_new(r, q, c, fn);
 
     if (!c->is_loaded) {
-        wait_for_load(r, c, w);
+        shard_load(r, c, w);
         return;
     }
     list_push(&c->waiting, &w->link);
-    pump(r, c);
+    conv_pump(r, c);
 }
 
 void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
@@ -206,7 +193,7 @@ void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, 
     struct work *w = work_new(r, q, c, fn);
 
     if (!c->is_loaded) {
-        wait_for_load(r, c, w);
+        shard_load(r, c, w);
         return;
     }
     c->pins++;
@@ -231,7 +218,7 @@ void shard_continue(struct reactor *r, struct conv *c, struct request *q, shard_
     if (!is_outermost)
         return;
     c->is_pumping = false;
-    pump(r, c);
+    conv_pump(r, c);
 }
 
 void shard_go_on(struct reactor *r, struct conv *c, struct request *q, shard_fn *fn)
@@ -327,10 +314,13 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
                    struct shards **out)
 {
     struct shards *s = mem_new(struct shards);
-    uint64_t bound = reactor_world(r)->limits.convs_bytes ? reactor_world(r)->limits.convs_bytes : CONVS_BYTES_STANDARD;
+    const struct world_limits *limits = &reactor_world(r)->limits;
+    uint64_t bound = limits->convs_bytes ? limits->convs_bytes : CONVS_BYTES_STANDARD;
 
     s->r = r;
     s->bytes_max = bound / reactor_world(r)->reactors + 1;
+    heads_create((limits->heads_bytes ? limits->heads_bytes : HEADS_BYTES_STANDARD) / reactor_world(r)->reactors,
+                 &s->heads);
     s->on_tables = on_tables;
     s->on_failure = on_failure;
     list_init(&s->recent);
@@ -348,6 +338,7 @@ void shards_destroy(struct shards *s)
     timer_stop(&s->stall);
     list_each (&s->recent, c, struct conv, used)
         conv_free(c);
+    heads_destroy(s->heads);
     map_deinit(&s->convs);
     map_deinit(&s->cids);
     mem_free(s);

@@ -16,6 +16,7 @@
  * Thread: the reactor's. Memory: pointers into conv_admitted and conv_committed are good until the function that got
  * them returns to the loop; a struct conv lives while it is held, pinned or has something under way. */
 #pragma once
+#include "services/heads.h"
 #include "services/reactor.h"
 
 struct conv;
@@ -28,6 +29,15 @@ typedef void shard_print_fn(const struct entry *e, bool dup, struct buf *out);
 void shard_write(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
 /* Runs fn as soon as it is loaded: for what only reads. */
 void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
+
+/* For who looks at many. Cold: neither it nor what stays behind of it (heads.h) is in memory. */
+bool shard_is_cold(const struct reactor *r, const struct conv_id *id);
+/* What stayed behind of one that is not in memory. False: nothing, or it is in memory. */
+bool shard_glance(const struct reactor *r, const struct conv_id *id, const struct actor *who, struct glance *out);
+/* Begins to load those of them that are cold, together: their blocks are asked of the disk at once. Whoever needs one
+ * meanwhile waits for it as ever; one that can't be loaded is forgotten, and who needs it then is told why. */
+enum { LOAD_TOGETHER = 32 };
+void shard_load_ahead(struct reactor *r, const struct conv_id *const *ids, size_t n);
 
 /* The write waits for something: no other write of this conversation runs until shard_continue, which runs fn. */
 void shard_hold(struct conv *c);

@@ -1,7 +1,9 @@
-/* shard_state: what the files of the shards share: shard.c (order and life of a conversation), shard_once.c (repeats),
- * shard_log.c (append and commit). receipt.c uses it too. Nobody else includes it. */
+/* shard_state: what the files of the shards share: shard.c (order and life of a conversation), shard_load.c (from
+ * the store), shard_once.c (repeats), shard_log.c (append and commit). receipt.c uses it too. Nobody else includes it.
+ */
 #pragma once
 #include "base/map.h"
+#include "services/heads.h"
 #include "services/notify.h"
 #include "services/shard_log.h"
 
@@ -17,7 +19,7 @@ struct conv {
     struct conv_id id;
     uint64_t hash;
     uint16_t shard;
-    bool is_loaded, is_held, is_pumping, is_deep;
+    bool is_loading, is_loaded, is_held, is_pumping, is_deep;
     unsigned pins, in_flight, changing; /* changing: in flight and more than a message */
     uint64_t bytes;                     /* that it holds, as last weighed */
     struct link waiting;                /* struct work: writes in their order, and all else while it loads */
@@ -47,6 +49,7 @@ struct shards {
     struct reactor *r;
     struct map convs, cids; /* struct conv by id; struct work in flight by cid hash */
     struct link recent;
+    struct heads *heads; /* of those that had to go */
     uint64_t bytes, bytes_max;
     struct link appended; /* struct appended, in log order */
     uint64_t committed;
@@ -60,6 +63,16 @@ struct shards {
 
 static inline struct work *work_of(struct request *q) { return q->server; }
 
+/* The one with this id, now the latest used: loaded, loading or new. */
+struct conv *conv_get(struct shards *s, const struct conv_id *id);
+/* It is no longer found, and the caller's. */
+void conv_detach(struct shards *s, struct conv *c);
+void conv_free(struct conv *c);
+/* Runs what waits until a write holds the conversation. Only the outermost call runs anything, so an answer that makes
+ * its asker send the next request doesn't overtake. */
+void conv_pump(struct reactor *r, struct conv *c);
+/* w waits until it is loaded. */
+void shard_load(struct reactor *r, struct conv *c, struct work *w);
 /* Ends the use that just happened: a conversation that is idle and not there is forgotten, and old ones make room. */
 void conv_settle(struct reactor *r, struct conv *c);
 /* Goes on with a write: at once when it never waited, else by shard_continue. */

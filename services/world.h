@@ -18,6 +18,7 @@ struct account_gate;
 struct world_limits {
     uint64_t group_members; /* 1,024 by default */
     uint64_t convs_bytes;   /* of conversations in memory, over all reactors; 0: 64 MiB */
+    uint64_t heads_bytes;   /* of what stays behind of those that had to go; 0: 8 MiB */
     uint64_t user_groups;   /* that one user may be, or have been, in; 0: 20,000 */
     uint64_t tables_lag;    /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
 };

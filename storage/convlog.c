@@ -25,6 +25,8 @@
 #include "storage/convlog.h"
 #include "storage/convlog_codec.h"
 
+enum { VALUE_USUAL = 192 }; /* bytes of a pair's state and less, so that memory is asked for once */
+
 struct putting {
     struct lsm *lsm;
     uint16_t shard;
@@ -115,6 +117,7 @@ enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r
     struct putting p = {.lsm = l, .shard = shard, .now = now};
     enum err err = ERR_INVALID;
 
+    buf_reserve(&p.value, VALUE_USUAL);
     if (r->kind == RECORD_ENTRY)
         err = put_entry(&p, &r->entry, bytes);
     else if (r->kind == RECORD_BLOCK)

@@ -1,0 +1,111 @@
+/* shard_load: conversations from the store. Those that are asked for together are read by one read: each round tries
+ * all that are not there yet and gathers the blocks that they lack, so the disk is asked for them at once. One that is
+ * complete is there at once, whatever the others wait for. When a read fails, each of its conversations is read by
+ * itself, so that damage in one is no other's.
+ *
+ * A conversation that is loading can't go (conv_is_idle), so a load may point to it. */
+#include "services/shard_state.h"
+
+struct load {
+    struct conv *v[LOAD_TOGETHER]; /* of one store */
+    size_t n;
+    bool is_alone;
+};
+
+/* It is out of the map first: who is refused may ask again at once, and then loads it anew. */
+static void refuse_all(struct reactor *r, struct conv *c, enum err err)
+{
+    conv_detach(reactor_shards(r), c);
+    while (!list_is_empty(&c->waiting)) {
+        struct work *w = list_first(&c->waiting, struct work, link);
+
+        list_remove(&w->link);
+        reactor_broken(r, w->q, "conv_load", err);
+    }
+    conv_free(c);
+}
+
+static void load_alone(struct reactor *r, struct conv *c);
+
+/* False: AGAIN. Else it is loaded, gone, or, where the fault may be another's, begun anew by itself. */
+static bool load_one(struct reactor *r, struct conv *c, bool is_alone, struct lsm_need *need)
+{
+    enum err err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
+
+    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+        c->ahead = c->now;
+        c->is_loading = false;
+        c->is_loaded = true;
+        conv_pump(r, c);
+        return true;
+    }
+    arena_deinit(&c->arena);
+    if (err == ERR_AGAIN)
+        return false;
+    if (is_alone)
+        refuse_all(r, c, err);
+    else
+        load_alone(r, c);
+    return true;
+}
+
+static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)
+{
+    struct load *l = arg;
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->n; i++)
+        if (!load_one(r, l->v[i], l->is_alone, need))
+            l->v[n++] = l->v[i];
+    l->n = n;
+    if (n)
+        return ERR_AGAIN;
+    mem_free(l);
+    return ERR_OK;
+}
+
+static void add(struct load *l, struct conv *c)
+{
+    c->is_loading = true;
+    l->v[l->n++] = c;
+}
+
+static void load_alone(struct reactor *r, struct conv *c)
+{
+    struct load *l = mem_new(struct load);
+
+    l->is_alone = true;
+    add(l, c);
+    reactor_read(r, load_step, l);
+}
+
+void shard_load(struct reactor *r, struct conv *c, struct work *w)
+{
+    list_push(&c->waiting, &w->link);
+    if (!c->is_loading)
+        load_alone(r, c);
+}
+
+/* The first of them, and what else is cold and of the same store. */
+static void load_store(struct reactor *r, const struct conv_id *const *ids, size_t n)
+{
+    struct load *l = mem_new(struct load);
+    const struct lsm *store = NULL;
+
+    for (size_t i = 0; i < n && l->n < LOAD_TOGETHER; i++) {
+        const struct lsm *of = reactor_store(r, shard_of(reactor_world(r)->data, ids[i]));
+
+        if ((store && of != store) || !shard_is_cold(r, ids[i]))
+            continue;
+        store = of;
+        add(l, conv_get(reactor_shards(r), ids[i]));
+    }
+    reactor_read(r, load_step, l);
+}
+
+void shard_load_ahead(struct reactor *r, const struct conv_id *const *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (shard_is_cold(r, ids[i]))
+            load_store(r, ids + i, n - i);
+}

@@ -1,4 +1,5 @@
 /* What the placement says of shards that moved: replay keeps to its floors, verify does not count leftovers. */
+#include "base/loop.h"
 #include "cmd/parley_verify_folder.h"
 #include "cmd/parleyd_replay.h"
 #include "queue/stream.h"
@@ -160,20 +161,27 @@ static enum err load(struct fixture *f, unsigned store, const struct conv_id *c)
 
 static void replay(struct fixture *f)
 {
+    struct loop *home;
     char path[96], *why = NULL;
     struct views_log *old = NULL;
     struct tables *tables;
     size_t n = 0;
 
+    assert_ok(loop_create(&home));
     snprintf(path, sizeof path, "%s/tables.db", f->dir);
     assert_ok(tables_open(f->env, path, &tables, &why));
-    assert_ok(replay_logs(
-        &(struct replay_conf){
-            .env = f->env, .data = &f->data, .log_dir = f->log_dir, .stores = f->stores, .tables = tables},
-        &old, &n, &why));
+    assert_ok(replay_logs(&(struct replay_conf){.env = f->env,
+                                                .data = &f->data,
+                                                .log_dir = f->log_dir,
+                                                .stores = f->stores,
+                                                .homes = &home,
+                                                .n_homes = 1,
+                                                .tables = tables},
+                          &old, &n, &why));
     assert_int_equal(n, 1);
     mem_free(old);
     tables_close(tables);
+    loop_destroy(home);
 }
 
 static void what_is_before_a_shards_floor_is_not_replayed_and_all_else_is(void **state)

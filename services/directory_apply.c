@@ -413,19 +413,11 @@ out:
         directory_failed(d, err);
 }
 
-void directory_checkpoint(struct directory *d)
+static void publish_durable(struct directory *d)
 {
     const struct tables_position *p;
     size_t n;
-    enum err err = directory_stale_checkpoint(d);
 
-    if (err != ERR_OK) {
-        if (err == ERR_FULL)
-            log_warn("tables_checkpoint_failed", "err=full effect=\"the logs grow until one succeeds\"");
-        else if (err != ERR_AGAIN)
-            directory_failed(d, err); /* a failed sync is not repeated: the pages are gone */
-        return;
-    }
     p = tables_positions(d->tables, &n);
     for (size_t i = 0; i < n; i++) {
         if (p[i].log_id == d->log_id && d->stream && !d->hold)
@@ -433,7 +425,19 @@ void directory_checkpoint(struct directory *d)
         if (d->conf.on_durable)
             d->conf.on_durable(d->conf.arg, &p[i]);
     }
-    directory_stale_trimmed(d);
+}
+
+void directory_checkpoint(struct directory *d)
+{
+    enum err err = directory_stale_checkpoint(d);
+
+    if (err == ERR_OK)
+        publish_durable(d);
+    else if (err == ERR_FULL)
+        log_warn("tables_checkpoint_failed", "err=full effect=\"the logs grow until one succeeds\"");
+    else if (err != ERR_AGAIN)
+        directory_failed(d, err); /* a failed sync is not repeated: the pages are gone */
+    directory_stale_show(d);
 }
 
 void directory_barrier(struct directory *d, struct request *r)

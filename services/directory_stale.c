@@ -45,7 +45,7 @@ int64_t directory_stale_since(const struct directory *d)
     return d->stale.since_ms ? d->stale.since_ms : tables_stale_since(d->tables);
 }
 
-void directory_stale_trimmed(struct directory *d)
+void directory_stale_show(struct directory *d)
 {
     int64_t since, now = env_now_ms(d->env);
 

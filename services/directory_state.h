@@ -114,7 +114,7 @@ MUST_CHECK enum err directory_follow_open(struct directory *d, unsigned port);
 
 /* directory_stale.c: what was overwritten leaves the files. */
 MUST_CHECK enum err directory_stale_checkpoint(struct directory *d); /* a checkpoint of the tables, as it is due */
-void directory_stale_trimmed(struct directory *d);                   /* the log was trimmed as far as it may be */
+void directory_stale_show(struct directory *d);           /* after each: is the log trimmed for it? the metric */
 int64_t directory_stale_since(const struct directory *d); /* since when it waits, ms since 1970; 0: nothing */
 
 /* directory.c */

@@ -106,21 +106,13 @@ static void say_something(struct world_test *w, char *const *conv, unsigned *cid
 {
     const char *c = conv[any(CONVS)], *id = JSON("s%u", (*cid)++), *json;
     user_id by = people[any(PEOPLE)], to = people[any(PEOPLE)];
+    unsigned what = any(8);
 
-    switch (any(8)) {
-    case 0:
-        json = REMOVE(c, id, USERS_OF(to));
-        break;
-    case 1:
-        json = ADD(c, id, USERS_OF(to));
-        break;
-    case 2:
-        json = JSON("{\"op\":\"receipt\",\"conv\":\"%s\",\"delivered\":%u}", c, 1 + any(20));
-        break;
-    default:
-        json = SEND(c, id, "x");
-        break;
-    }
+    /* One expression: what it is made in lives as long as this block. */
+    json = what == 0   ? REMOVE(c, id, USERS_OF(to))
+           : what == 1 ? ADD(c, id, USERS_OF(to))
+           : what == 2 ? JSON("{\"op\":\"receipt\",\"conv\":\"%s\",\"delivered\":%u}", c, 1 + any(20))
+                       : SEND(c, id, "x");
     answer_free(ask(w, 0, any(4) ? by : ANN, 1 + any(2), json));
 }
 

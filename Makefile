@@ -73,8 +73,9 @@ $(TESTLIB): $(call obj,$(call src,tests/lib))
 	@rm -f $@
 	@ar rcs $@ $^
 
-# tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator.
-parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c))
+# tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator, and what
+# is named here of the others.
+parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c cmd/parley_verify_folder.c cmd/parley_tool.c)
 UNIT = $(foreach l,$(LAYERS) cmd,$(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(l)/test_*.c)))
 define unit_rule
 $(OUT)/unit/$(1)/%: $(OUT)/tests/unit/$(1)/%.o $(parts_$(1)) $(TESTLIB) $(foreach l,$(below_$(1)),$(call archive,$(l)))
@@ -141,7 +142,11 @@ format:
 crash: programs
 	@tests/crash/crash.py --build $(OUT) $(ARGS)
 
-bench: programs
+# The limit that the server is compared with.
+$(BUILD)/bare_relay: $(call obj,tests/bench/bare_relay.c cmd/parley_load_users.c) $(call archive,base)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: programs $(BUILD)/bare_relay
 	@tests/bench/run.sh $(BUILD)
 
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.

@@ -5,7 +5,7 @@
  *   3. only now is asked where the logs end, the reactors' first: so they reach at least as far as any view above, and
  *      the directory's last: so whoever wrote an entry has an account in it
  *   4. the logs, from where the views need them up to those ends, and sealed there
- *   5. parley.json, secret.key, log/next
+ *   5. placement, parley.json, secret.key, log/next
  *   6. whether all of it was still held; then the list, and last the folder gets its name
  *
  * Tables never change. So one that the backup before has is linked from there, and one that it has not is linked from
@@ -339,7 +339,7 @@ out:
 
 static enum err add_rest(struct making *m)
 {
-    static const char *const names[] = {"log/next", "secret.key", "parley.json"};
+    static const char *const names[] = {"log/next", "secret.key", "placement", "parley.json"};
     enum err err = ERR_OK;
 
     for (size_t i = 0; i < sizeof names / sizeof names[0] && err == ERR_OK; i++) {

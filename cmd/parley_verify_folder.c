@@ -1,6 +1,6 @@
-/* In this order, because each needs what the one before says: parley.json and the key; SQLite, which says how far it
- * has each log; the stores' manifests, which say the same; the logs, of which all before these positions must be whole;
- * the stores' tables, and with the logs the conversations. */
+/* In this order, because each needs what the one before says: parley.json, the key and the placement; SQLite, which
+ * says how far it has each log; the stores' manifests, which say the same; the logs, of which all before these
+ * positions must be whole; the stores' tables, and with the logs the conversations. */
 #include "cmd/parley_verify_folder.h"
 #include "cmd/parley_tool.h"
 #include "queue/seglog_verify.h"
@@ -27,8 +27,9 @@ struct verifying {
     struct names stores;
     struct positions floors;   /* how far anybody has each log durably */
     struct positions *durable; /* how far each store has */
-    bool is_placed;            /* store_of is known */
-    uint16_t store_of[SHARD_COUNT];
+    bool is_placed;            /* placement is known */
+    struct placement placement;
+    size_t store; /* whose keys are read */
     uint64_t last_log;
 };
 
@@ -78,7 +79,7 @@ static enum err find_stores(struct verifying *v)
     if (err == ERR_OK) {
         for (unsigned i = 0; i < d.n_stores; i++)
             note_name(&v->stores, d.stores[i]);
-        memcpy(v->store_of, d.store_of, sizeof v->store_of);
+        placement_copy(&d.placement, &v->placement);
         v->is_placed = true;
         data_dir_close(&d);
         return ERR_OK;
@@ -125,10 +126,12 @@ static void verify_tables(struct verifying *v)
 
 /* --- logs --- */
 
-/* Will the store take it from the log? What it has durably by its own word is not read there again. */
+/* Will the store take it from the log? What it has durably, by its own word or by the floor of a move, is not read
+ * there again. */
 static bool is_wanted(const struct verifying *v, const struct log_record *r)
 {
-    return !v->is_placed || r->pos >= positions_get(&v->durable[v->store_of[r->shard]], r->log_id);
+    return !v->is_placed || (r->pos >= placement_floor(&v->placement, r->shard, r->log_id) &&
+                             r->pos >= positions_get(&v->durable[v->placement.store_of[r->shard]], r->log_id));
 }
 
 static enum err on_record(void *arg, const struct log_record *r)
@@ -207,9 +210,19 @@ static void verify_next_log(struct verifying *v)
 
 /* --- stores --- */
 
+/* A key begins with its shard. What a store has of a shard that is not its own counts for nothing: a copy that was not
+ * finished, or what a move has not removed yet. */
+static bool is_leftover(const struct verifying *v, struct str key)
+{
+    return v->is_placed && key.len > 0 && v->placement.store_of[(uint8_t)key.p[0]] != v->store;
+}
+
 static void on_key(void *arg, struct str key, struct str value)
 {
-    convlog_verify_key(((struct verifying *)arg)->convs, key, value);
+    struct verifying *v = arg;
+
+    if (!is_leftover(v, key))
+        convlog_verify_key(v->convs, key, value);
 }
 
 static void on_lost(void *arg, struct str after, struct str last, struct buf *out)
@@ -226,6 +239,7 @@ static enum err verify_stores(struct verifying *v)
         char *dir = store_path(v, v->stores.v[i]);
         struct store_counts c = {0};
 
+        v->store = i;
         err = store_verify(&(struct store_verify){v->env->fs, dir, &v->sink, v, on_key, on_lost}, &c);
         convlog_verify_store_end(v->convs);
         if (err != ERR_OK)
@@ -270,5 +284,6 @@ out:
     mem_free(v.stores.v);
     mem_free(v.durable);
     positions_deinit(&v.floors);
+    placement_deinit(&v.placement);
     return err;
 }

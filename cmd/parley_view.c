@@ -110,7 +110,8 @@ static enum err on_record(void *arg, const struct log_record *r)
         TRY(to_tables(o, r));
     if (r->shard < SHARD_COUNT) {
         unsigned store = o->v->data.store_of[r->shard];
-        if (r->pos >= lsm_durable(o->v->stores[store], r->log_id))
+        if (r->pos >= placement_floor(&o->v->data.placement, r->shard, r->log_id) &&
+            r->pos >= lsm_durable(o->v->stores[store], r->log_id))
             err = convlog_replay_record(o->replays[store], o->v->stores[store], r->shard, r->kind, r->body);
     }
 out:

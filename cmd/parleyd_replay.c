@@ -8,6 +8,7 @@ struct replay {
     struct feed *feed;
     uint64_t *durable; /* of the log that is replayed, in each store when that began */
     uint64_t log_id, records;
+    uint64_t floors[SHARD_COUNT]; /* of this log: what came to a store by a move is not replayed (placement_file.h) */
 };
 
 static enum err replay_record(void *arg, const struct log_record *r)
@@ -16,7 +17,7 @@ static enum err replay_record(void *arg, const struct log_record *r)
 
     if (r->shard >= SHARD_COUNT)
         return ERR_OK; /* the directory's: for the tables */
-    if (r->pos < p->durable[p->conf->data->store_of[r->shard]])
+    if (r->pos < p->floors[r->shard] || r->pos < p->durable[p->conf->data->store_of[r->shard]])
         return ERR_OK;
     p->records++;
     return feed_record(p->feed, r);
@@ -50,6 +51,7 @@ static enum err replay_log(struct replay *p, uint64_t log_id, struct views_log *
         log_warn("log_tail_cut", "log=%" PRIx64 " end=%" PRIu64 " bytes=%" PRIu64, log_id, report.end,
                  report.cut_bytes);
     p->log_id = log_id;
+    placement_floors_of(&c->data->placement, log_id, p->floors);
     *out = (struct views_log){.log_id = log_id, .end = report.end};
     if (report.end == 0) { /* nothing was ever written: starts that follow each other quickly leave many of these */
         err = seglog_remove(c->env, c->log_dir, log_id);

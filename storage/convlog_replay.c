@@ -68,6 +68,8 @@ static const struct conv_id *conv_of(const struct record *r)
         return &r->receipt.conv;
     case RECORD_BLOCK:
         return &r->block.conv;
+    case RECORD_ERASE:
+        return &r->erase.conv;
     default:
         return NULL;
     }

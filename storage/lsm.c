@@ -159,6 +159,7 @@ enum err lsm_open(const struct lsm_conf *c, struct lsm **out, char **why)
     TRY(open_tables(l, &m, &reason));
     l->next_table = m.next_table;
     l->generation = m.generation;
+    l->purge.tables_ms = m.erased_ms;
     positions_copy(&m.durable, &l->durable);
     positions_copy(&m.durable, &l->applied);
     *out = l;
@@ -191,6 +192,7 @@ enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct ls
     TRY(open_tables(l, &m, &reason));
     l->next_table = m.next_table;
     l->generation = m.generation;
+    l->purge.tables_ms = m.erased_ms;
     positions_copy(&m.durable, &l->durable);
     positions_copy(&m.durable, &l->applied);
     *out = l;
@@ -292,6 +294,7 @@ static void freeze(struct lsm *l)
     struct lsm_frozen *f = &l->frozen[l->n_frozen++];
     f->table = l->active;
     positions_copy(&l->applied, &f->positions);
+    lsm_purge_frozen(l, f);
     memtable_create(&l->active);
     l->freeze_wanted = false;
 }
@@ -339,7 +342,10 @@ void lsm_forget_log(struct lsm *l, uint64_t log_id) { positions_forget(&l->appli
  * is referenced. */
 void lsm_checkpoint_begin(struct lsm *l, struct lsm_checkpoint *out)
 {
-    struct manifest m = {.generation = l->generation, .next_table = l->next_table, .n_tables = l->n_tables};
+    struct manifest m = {.generation = l->generation,
+                         .next_table = l->next_table,
+                         .n_tables = l->n_tables,
+                         .erased_ms = lsm_purge_installed(l)};
 
     *out = (struct lsm_checkpoint){.tables = mem_new_array(struct sst *, l->n_tables), .n = l->n_tables};
     m.tables = mem_new_array(struct manifest_table, l->n_tables);

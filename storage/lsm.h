@@ -61,6 +61,16 @@ uint64_t lsm_position(const struct lsm *l, uint64_t log_id); /* applied, in memo
 bool lsm_is_clean(const struct lsm *l);                      /* nothing is in memory that is not on disk */
 void lsm_forget_log(struct lsm *l, uint64_t log_id); /* that log is gone: drop its position with the next flush */
 
+/* Erasing for good. What was overwritten or deleted stands in older tables until a merge meets it. lsm_erased says that
+ * what is put in this batch makes something dead that must leave the files; the store keeps the oldest such moment,
+ * across restarts too, until a purge has merged every table that was there. */
+void lsm_erased(struct lsm *l, int64_t at_ms);
+/* The oldest moment of erasing of which something may still be in a table; 0: none. */
+int64_t lsm_erased_since(const struct lsm *l);
+/* Has everything that was erased at or before `until_ms` leave the tables: flushes, then merges all tables into one, in
+ * the usual steps on workers. To be called again, now and then, until lsm_erased_since is later or 0. */
+void lsm_purge(struct lsm *l, int64_t until_ms);
+
 /* Reading. `need` collects the blocks that were missing; after lsm_need_load has called back (or blocking load), repeat
  * the same read: blocks loaded for it stay until lsm_need_deinit. A NULL need reads blocking (tools, recovery). */
 struct lsm_need; /* embedded by the asker: storage/lsm_need.h */

@@ -1,5 +1,5 @@
 /* lsm_store: what the files of the engine share: lsm.c (opening, writing), lsm_tasks.c (flush, merge, manifest),
- * lsm_read.c (reading), lsm_need.c (loading). Nobody else includes it. */
+ * lsm_purge.c (erasing), lsm_read.c (reading), lsm_need.c (loading). Nobody else includes it. */
 #pragma once
 #include "storage/background.h"
 #include "storage/build.h"
@@ -32,7 +32,8 @@ struct lsm {
     struct lsm_frozen {
         struct memtable *table;
         struct positions positions; /* with it on disk, these are durable */
-    } frozen[FROZEN_MAX];           /* oldest first */
+        int64_t erased_ms;
+    } frozen[FROZEN_MAX]; /* oldest first */
     size_t n_frozen;
     size_t unapplied;   /* puts since lsm_applied: the memtable may not be frozen among them */
     bool freeze_wanted; /* lsm_flush came in between */
@@ -50,6 +51,13 @@ struct lsm {
         struct buf encoded;
         enum err err;
     } commit;
+    struct lsm_purge {
+        int64_t active_ms, tables_ms,
+            newer_ms; /* oldest erasing: in the active memtable; in tables that the purge under
+                         way takes, or the next will; in those that came after it began */
+        bool is_wanted;
+        const struct lsm_task *task; /* that does it */
+    } purge;
     struct sst **dead; /* no longer named by the manifest, no longer read: files to remove */
     size_t n_dead;
     bool is_poking;
@@ -71,6 +79,15 @@ void lsm_poke(struct lsm *l);
 void lsm_tasks_stats(const struct lsm *l, struct lsm_stats *out);
 /* After background_deinit: frees what tasks hold. */
 void lsm_tasks_deinit(struct lsm *l);
+/* lsm_purge.c. What the manifest says of erasing, when what is COMMITTING is in it. */
+int64_t lsm_purge_next(const struct lsm *l);
+int64_t lsm_purge_installed(const struct lsm *l); /* of the tables as they are read now */
+/* With is_wanted: the run of tables to merge, all of them; false: not now. No other merge begins meanwhile. */
+bool lsm_purge_pick(struct lsm *l, size_t *first, size_t *n);
+/* A memtable was frozen; the oldest frozen one was installed; a task ended. */
+void lsm_purge_frozen(struct lsm *l, struct lsm_frozen *f);
+void lsm_purge_flushed(struct lsm *l, const struct lsm_frozen *f);
+void lsm_purge_ended(struct lsm *l, const struct lsm_task *t, bool is_installed);
 /* What a scan asks for, and the prefix that all its keys share, when filters know prefixes of that length (else empty).
  */
 struct lsm_range {

@@ -69,6 +69,7 @@ static void task_end(struct lsm_task *t)
     build_destroy(t->build);
     t->build = NULL;
     t->made = NULL;
+    lsm_purge_ended(t->lsm, t, false);
     drop_inputs(t);
     t->state = TASK_IDLE;
 }
@@ -182,8 +183,13 @@ static bool begin_merge(struct lsm_task *t)
 {
     struct lsm *l = t->lsm;
     size_t first, n;
-    if (!is_merge_due(l) || !pick_merge(l, &first, &n))
+    if (l->purge.is_wanted && !l->purge.task) {
+        if (!lsm_purge_pick(l, &first, &n))
+            return false;
+        l->purge.task = t;
+    } else if (!is_merge_due(l) || !pick_merge(l, &first, &n)) {
         return false;
+    }
     t->inputs = mem_new_array(struct sst *, n);
     t->n_inputs = n;
     t->flushed_before = l->flushed_bytes;
@@ -274,6 +280,7 @@ static void free_memtable(struct lsm *l, struct memtable *m)
 static void install_flush(struct lsm *l)
 {
     struct lsm_frozen *f = &l->frozen[0];
+    lsm_purge_flushed(l, f);
     positions_deinit(&l->durable);
     l->durable = f->positions;
     free_memtable(l, f->table);
@@ -311,6 +318,7 @@ static void install(struct lsm *l)
             t->made->cache_id = block_cache_new_table(l->conf.cache);
             lsm_table_unref(l, t->made); /* the list has its own */
         }
+        lsm_purge_ended(l, t, true);
         task_end(t);
     }
     if (flushed)
@@ -351,6 +359,7 @@ static void describe(struct lsm *l, struct manifest *m)
     manifest_deinit(m);
     m->generation = l->generation + 1;
     m->next_table = l->next_table;
+    m->erased_ms = lsm_purge_next(l);
     m->n_tables = next_tables(l, tables);
     m->tables = mem_new_array(struct manifest_table, m->n_tables);
     for (size_t i = 0; i < m->n_tables; i++)

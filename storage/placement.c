@@ -78,3 +78,23 @@ enum err placement_of_shards(const struct hash_key *ring, char *const *stores, u
     ring_destroy(r);
     return ERR_OK;
 }
+
+enum err placement_target(const struct hash_key *ring, const struct placement *p, uint16_t out[SHARD_COUNT])
+{
+    char *names[STORES_MAX];
+    uint16_t slots[STORES_MAX], target[SHARD_COUNT];
+    unsigned n = 0;
+    enum err err;
+
+    for (unsigned i = 0; i < p->n_stores; i++) {
+        if (p->stores[i].state != STORE_ACTIVE)
+            continue;
+        slots[n] = (uint16_t)i;
+        names[n++] = (char *)(uintptr_t)p->stores[i].name; /* only read */
+    }
+    TRY(placement_of_shards(ring, names, n, target));
+    for (unsigned s = 0; s < SHARD_COUNT; s++)
+        out[s] = slots[target[s]];
+out:
+    return err;
+}

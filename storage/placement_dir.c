@@ -1,16 +1,18 @@
 /* The data folder, made in an order in which a crash at any point leaves something that the next start completes:
  *
- *   1. DIR and DIR/lock, locked     2. DIR/secret.key     3. DIR/parley.json     4. DIR/log, DIR/stores/<name>
+ *   1. DIR and DIR/lock, locked   2. DIR/secret.key   3. DIR/placement   4. DIR/parley.json
+ *   5. DIR/log, DIR/stores/<name>
  *
  * parley.json says that the folder is made; without it nothing may be in DIR/stores or DIR/log, and with it the key
- * must be there: without its key a folder's conversations cannot be found, so a lost one is damage, never replaced.
+ * and the placement must be there: without its key a folder's conversations cannot be found, without its placement
+ * nobody knows in which store they are; so a lost one is damage, never replaced.
  * DIR/log/next is the next log id as decimal text; it is missing only as long as there is no log. */
 #include "storage/placement.h"
 #include <jansson.h>
 #include <sodium.h>
 #include <stdarg.h>
 
-enum { VERSION = 1, SECRET_BYTES = 32, EPOCH_BYTES = 10, NAME_MAX_BYTES = 32, FILE_MAX = 64 * 1024, NEXT_MAX = 32 };
+enum { VERSION = 2, SECRET_BYTES = 32, EPOCH_BYTES = 10, FILE_MAX = 64 * 1024, NEXT_MAX = 32 };
 _Static_assert(SECRET_BYTES == crypto_kdf_KEYBYTES, "what crypto_kdf wants");
 
 struct opening {
@@ -150,15 +152,10 @@ out:
 
 static enum err write_description(const struct opening *o, const struct data_dir *d)
 {
-    json_t *stores = json_array(), *root;
-    char *text;
+    json_t *root = json_pack("{s:i, s:s, s:i}", "version", VERSION, "epoch", d->epoch, "shards", SHARD_COUNT);
+    char *text = json_dumps(root, JSON_INDENT(2));
     enum err err;
 
-    for (unsigned i = 0; i < d->n_stores; i++)
-        json_array_append_new(stores, json_string(d->stores[i]));
-    root = json_pack("{s:i, s:s, s:i, s:o}", "version", VERSION, "epoch", d->epoch, "shards", SHARD_COUNT, "stores",
-                     stores);
-    text = json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     if (!text)
         return ERR_NOMEM;
@@ -197,59 +194,52 @@ enum err data_dir_new_epoch(struct env *env, struct str description, struct buf 
     return ERR_OK;
 }
 
-static enum err describe_new(const struct opening *o, unsigned n_stores, struct data_dir *d)
+/* The present for everybody, out of the file. */
+static void take_placement(struct data_dir *d)
 {
-    char text[NAME_MAX_BYTES];
-
-    d->epoch = make_epoch(o->env);
-    d->stores = mem_new_array(char *, n_stores);
-    for (d->n_stores = 0; d->n_stores < n_stores; d->n_stores++) {
-        snprintf(text, sizeof text, "store%u", d->n_stores);
-        d->stores[d->n_stores] = mem_dup(str_c(text));
-    }
-    return write_description(o, d);
+    d->stores = mem_new_array(char *, d->placement.n_stores);
+    for (d->n_stores = 0; d->n_stores < d->placement.n_stores; d->n_stores++)
+        d->stores[d->n_stores] = mem_dup(str_c(d->placement.stores[d->n_stores].name));
+    memcpy(d->store_of, d->placement.store_of, sizeof d->store_of);
 }
 
-/* A store's name is a folder's: it must not lead elsewhere. */
-static bool name_is_safe(const char *name)
+static enum err describe_new(const struct opening *o, unsigned n_stores, struct data_dir *d)
 {
-    struct str s = str_c(name);
+    struct placement *p = &d->placement;
+    enum err err;
 
-    for (size_t i = 0; i < s.len; i++) {
-        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_", s.p[i]))
-            return false;
+    d->epoch = make_epoch(o->env);
+    for (p->n_stores = 0; p->n_stores < n_stores; p->n_stores++) {
+        struct placement_store *s = &p->stores[p->n_stores];
+
+        snprintf(s->name, sizeof s->name, "store%u", p->n_stores);
+        s->state = STORE_ACTIVE;
     }
-    return s.len > 0 && s.len <= NAME_MAX_BYTES;
+    TRY(placement_target(&d->keys.ring, p, p->store_of));
+    TRY(check(o, placement_write(o->env->fs, o->path, p), "placement"));
+    take_placement(d);
+    TRY(write_description(o, d));
+out:
+    return err;
 }
 
 static enum err take_description(const struct opening *o, json_t *root, struct data_dir *d)
 {
     int version = 0, shards = 0;
     const char *epoch = NULL;
-    json_t *stores = NULL, *name;
-    size_t i;
 
-    if (json_unpack(root, "{s:i, s:s, s:i, s:o}", "version", &version, "epoch", &epoch, "shards", &shards, "stores",
-                    &stores))
-        return refuse(o, ERR_CORRUPT, "%s/parley.json does not have version, epoch, shards and stores", o->path);
+    if (json_unpack(root, "{s:i, s:s, s:i}", "version", &version, "epoch", &epoch, "shards", &shards))
+        return refuse(o, ERR_CORRUPT, "%s/parley.json does not have version, epoch and shards", o->path);
     if (version != VERSION)
         return refuse(o, ERR_UNSUPPORTED, "%s/parley.json has version %d; this program knows %d", o->path, version,
                       VERSION);
-    if (shards != SHARD_COUNT || !*epoch || json_array_size(stores) == 0 || json_array_size(stores) > STORES_MAX)
-        return refuse(o, ERR_CORRUPT, "%s/parley.json: epoch, shards or stores are not what is ever written", o->path);
+    if (shards != SHARD_COUNT || !*epoch)
+        return refuse(o, ERR_CORRUPT, "%s/parley.json: epoch or shards are not what is ever written", o->path);
     d->epoch = mem_dup(str_c(epoch));
-    d->stores = mem_new_array(char *, json_array_size(stores));
-    json_array_foreach(stores, i, name)
-    {
-        const char *text = json_string_value(name);
-        if (!text || !name_is_safe(text))
-            return refuse(o, ERR_CORRUPT, "%s/parley.json: store %zu has no acceptable name", o->path, i);
-        d->stores[d->n_stores++] = mem_dup(str_c(text));
-    }
     return ERR_OK;
 }
 
-static enum err load_description(const struct opening *o, struct str file, unsigned n_stores, struct data_dir *d)
+static enum err load_description(const struct opening *o, struct str file, struct data_dir *d)
 {
     json_error_t at;
     json_t *root = json_loadb(file.p, file.len, JSON_REJECT_DUPLICATES, &at);
@@ -257,12 +247,25 @@ static enum err load_description(const struct opening *o, struct str file, unsig
 
     if (!root)
         return refuse(o, ERR_CORRUPT, "%s/parley.json line %d: %s", o->path, at.line, at.text);
-    TRY(take_description(o, root, d));
+    err = take_description(o, root, d);
+    json_decref(root);
+    return err;
+}
+
+static enum err load_placement(const struct opening *o, unsigned n_stores, struct data_dir *d)
+{
+    enum err err = placement_read(o->env->fs, o->path, &d->placement);
+
+    if (err == ERR_NOT_FOUND)
+        TRY(refuse(o, ERR_CORRUPT, "%s/placement is missing; restore it from a backup", o->path));
+    if (err == ERR_CORRUPT)
+        TRY(refuse(o, err, "%s/placement is damaged; restore it from a backup", o->path));
+    TRY(check(o, err, "placement"));
+    take_placement(d);
     if (n_stores && n_stores != d->n_stores)
         TRY(refuse(o, ERR_INVALID, "%s was made with %u stores; it cannot be opened with %u", o->path, d->n_stores,
                    n_stores));
 out:
-    json_decref(root);
     return err;
 }
 
@@ -300,13 +303,6 @@ out:
     return err;
 }
 
-static enum err place_shards(const struct opening *o, struct data_dir *d)
-{
-    if (placement_of_shards(&d->keys.ring, d->stores, d->n_stores, d->store_of) != ERR_OK)
-        return refuse(o, ERR_CORRUPT, "%s/parley.json names a store twice", o->path);
-    return ERR_OK;
-}
-
 enum err data_dir_open(struct env *env, const char *path, unsigned n_stores, struct data_dir *out, char **why)
 {
     struct opening o = {env, path, why};
@@ -327,9 +323,14 @@ enum err data_dir_open(struct env *env, const char *path, unsigned n_stores, str
     if (is_new && n_stores == 0)
         TRY(refuse(&o, ERR_INVALID, "%s: there is no data in this folder", path));
     TRY(load_secret(&o, is_new, &d.keys));
-    TRY(is_new ? describe_new(&o, n_stores, &d) : load_description(&o, description, n_stores, &d));
+    if (is_new) {
+        TRY(describe_new(&o, n_stores, &d));
+    } else {
+        TRY(load_description(&o, description, &d));
+        TRY(check(&o, fs_sync_dir(env->fs, path), "")); /* a killed process may have switched a file in memory only */
+        TRY(load_placement(&o, n_stores, &d));
+    }
     TRY(make_folders(&o, &d));
-    TRY(place_shards(&o, &d));
     *out = d;
     d = (struct data_dir){0};
 out:
@@ -372,8 +373,10 @@ enum err data_dir_check(struct env *env, const struct data_dir *d, char **why)
     if (is_there(&o, "log/next"))
         TRY(must_be_there(&o, "tables.db"));
     for (unsigned i = 0; i < d->n_stores && is_there(&o, "stores/made"); i++) {
-        char name[2 * NAME_MAX_BYTES];
+        char name[2 * STORE_NAME_MAX];
 
+        if (d->placement.stores[i].state == STORE_NEW)
+            continue;
         snprintf(name, sizeof name, "stores/%s/MANIFEST", d->stores[i]);
         TRY(must_be_there(&o, name));
     }
@@ -417,8 +420,8 @@ enum err data_dir_look(struct env *env, const char *path, bool is_locked, struct
     if (is_locked)
         TRY(lock(&o, &d.lock));
     TRY(load_secret(&o, false, &d.keys));
-    TRY(load_description(&o, description, 0, &d));
-    TRY(place_shards(&o, &d));
+    TRY(load_description(&o, description, &d));
+    TRY(load_placement(&o, 0, &d));
     *out = d;
     d = (struct data_dir){0};
 out:
@@ -432,6 +435,7 @@ void data_dir_close(struct data_dir *d)
     for (unsigned i = 0; i < d->n_stores; i++)
         mem_free(d->stores[i]);
     mem_free(d->stores);
+    placement_deinit(&d->placement);
     mem_free(d->path);
     mem_free(d->epoch);
     file_close(d->lock);

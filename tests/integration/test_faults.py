@@ -64,11 +64,10 @@ class FullDisk(unittest.IsolatedAsyncioTestCase):
         ana, ben = await server.users("ana", "ben")
         phone = await ana.connect()
         filler, acked, refused = os.path.join(self.tmp, "filler"), [await phone.send(ben, "first")], 0
-        with open(filler, "wb") as f:
+        with open(filler, "wb", buffering=0) as f:  # nothing is left for the close to write
             try:
                 while True:
                     f.write(b"x" * 65536)
-                    f.flush()
             except OSError:
                 pass
         for _ in range(4000):

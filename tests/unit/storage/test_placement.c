@@ -135,11 +135,9 @@ static void damage_is_named_and_never_replaced(void **state)
         "{",
         "[]",
         "{\"version\":1}",
-        "{\"version\":1,\"epoch\":\"x\",\"shards\":255,\"stores\":[\"a\"]}",
-        "{\"version\":1,\"epoch\":\"x\",\"shards\":256,\"stores\":[]}",
-        "{\"version\":1,\"epoch\":\"x\",\"shards\":256,\"stores\":[\"../up\"]}",
-        "{\"version\":1,\"epoch\":\"x\",\"shards\":256,\"stores\":[\"a\",\"a\"]}",
-        "{\"version\":1,\"epoch\":\"x\",\"shards\":256,\"stores\":[7]}",
+        "{\"version\":2,\"epoch\":\"x\",\"shards\":255}",
+        "{\"version\":2,\"epoch\":\"\",\"shards\":256}",
+        "{\"version\":2,\"epoch\":7,\"shards\":256}",
     };
     struct fixture *f = *state;
 
@@ -149,7 +147,7 @@ static void damage_is_named_and_never_replaced(void **state)
         assert_int_equal(reopen(f, 0), ERR_CORRUPT);
         assert_non_null(strstr(f->why, "parley.json"));
     }
-    write_as(f, "parley.json", "{\"version\":2,\"epoch\":\"x\",\"shards\":256,\"stores\":[\"a\"]}");
+    write_as(f, "parley.json", "{\"version\":3,\"epoch\":\"x\",\"shards\":256}");
     assert_int_equal(reopen(f, 0), ERR_UNSUPPORTED);
     remove_file(f, "parley.json");
     assert_int_equal(reopen(f, 4), ERR_CORRUPT);
@@ -166,6 +164,61 @@ static void a_lost_key_is_damage(void **state)
     remove_file(f, "secret.key");
     assert_int_equal(reopen(f, 4), ERR_CORRUPT);
     assert_non_null(strstr(f->why, "secret.key"));
+}
+
+static void a_lost_or_damaged_placement_is_damage_and_never_replaced(void **state)
+{
+    struct fixture *f = *state;
+    char path[192];
+
+    snprintf(path, sizeof path, "%s/placement", f->path);
+    assert_int_equal(reopen(f, 4), ERR_OK);
+    write_as(f, "placement", "PRLYPLAC and more that nobody wrote");
+    assert_int_equal(reopen(f, 4), ERR_CORRUPT);
+    assert_non_null(strstr(f->why, "/placement is damaged"));
+    remove_file(f, "placement");
+    assert_int_equal(reopen(f, 4), ERR_CORRUPT);
+    assert_non_null(strstr(f->why, "/placement is missing"));
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+/* Not what the ring would say of these names. */
+static void a_shards_store_is_what_the_placement_says(void **state)
+{
+    struct fixture *f = *state;
+    struct placement p = {0};
+
+    assert_int_equal(reopen(f, 2), ERR_OK);
+    placement_copy(&f->dir.placement, &p);
+    for (unsigned s = 0; s < SHARD_COUNT; s++)
+        p.store_of[s] = (uint16_t)!p.store_of[s];
+    assert_int_equal(placement_write(f->env->fs, f->path, &p), ERR_OK);
+    assert_int_equal(reopen(f, 2), ERR_OK);
+    assert_memory_equal(f->dir.store_of, p.store_of, sizeof p.store_of);
+    assert_int_equal(f->dir.placement.generation, 2);
+    placement_deinit(&p);
+}
+
+static void a_store_that_is_new_may_lack_its_manifest_and_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct placement p = {0};
+
+    assert_int_equal(reopen(f, 1), ERR_OK);
+    assert_int_equal(data_dir_made(f->env, &f->dir), ERR_OK);
+    write_as(f, "stores/store0/MANIFEST", "there");
+    placement_copy(&f->dir.placement, &p);
+    p.stores[1] = (struct placement_store){"more", STORE_NEW};
+    p.n_stores = 2;
+    assert_int_equal(placement_write(f->env->fs, f->path, &p), ERR_OK);
+    assert_int_equal(reopen(f, 2), ERR_OK);
+    assert_int_equal(data_dir_check(f->env, &f->dir, &f->why), ERR_OK);
+    p.stores[1].state = STORE_ACTIVE;
+    assert_int_equal(placement_write(f->env->fs, f->path, &p), ERR_OK);
+    assert_int_equal(reopen(f, 2), ERR_OK);
+    assert_int_equal(data_dir_check(f->env, &f->dir, &f->why), ERR_CORRUPT);
+    assert_non_null(strstr(f->why, "stores/more/MANIFEST"));
+    placement_deinit(&p);
 }
 
 static void a_crash_while_a_folder_is_made_is_completed(void **state)
@@ -248,7 +301,7 @@ static void conversations_spread_over_all_shards(void **state)
         assert_in_range(count[s], 50, 160);
 }
 
-/* Where things lie is computed, not stored: what these say must be said by every later program. */
+/* Where things lie is computed, and where shards should: what these say must be said by every later program. */
 static void what_is_computed_never_changes(void **state)
 {
     struct fixture *f = *state;
@@ -319,6 +372,9 @@ int main(void)
         IN_FOLDER(another_number_of_stores_is_refused),
         IN_FOLDER(damage_is_named_and_never_replaced),
         IN_FOLDER(a_lost_key_is_damage),
+        IN_FOLDER(a_lost_or_damaged_placement_is_damage_and_never_replaced),
+        IN_FOLDER(a_shards_store_is_what_the_placement_says),
+        IN_FOLDER(a_store_that_is_new_may_lack_its_manifest_and_no_other),
         IN_FOLDER(a_crash_while_a_folder_is_made_is_completed),
         IN_FOLDER(log_ids_are_never_given_twice),
         IN_FOLDER(conversations_are_derived_and_kept_apart),

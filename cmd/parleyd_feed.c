@@ -38,7 +38,7 @@ struct hand {
 struct feed {
     struct feed_conf conf;
     atomic_bool is_ending; /* the start fails: nobody waits for a store any more */
-    size_t n;
+    size_t n_hands, n;     /* wanted; made */
     struct hand hand[];
 };
 
@@ -47,7 +47,7 @@ struct feed {
 /* Takes finished flushes home; waits a little when there was none: a flush takes milliseconds. */
 static void let_stores_catch_up(struct hand *h)
 {
-    if (mailbox_drain(loop_mailbox(h->home)) == 0)
+    if (!h->home || mailbox_drain(loop_mailbox(h->home)) == 0)
         nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
 }
 
@@ -81,9 +81,10 @@ static enum err put_all(struct hand *h, const struct batch *b)
             goto out;
         }
     }
-    for (size_t s = h->index; s < c->data->n_stores; s += c->n_homes)
+    for (size_t s = h->index; s < c->data->n_stores; s += h->feed->n_hands)
         lsm_applied(c->stores[s], b->log_id, b->until);
-    mailbox_drain(loop_mailbox(h->home)); /* a flush's next step begins when the last one came home */
+    if (h->home)
+        mailbox_drain(loop_mailbox(h->home)); /* a flush's next step begins when the last one came home */
 out:
     return err;
 }
@@ -142,7 +143,7 @@ static enum err hand_over(struct hand *h, uint64_t log_id, uint64_t until)
 
 enum err feed_record(struct feed *f, const struct log_record *r)
 {
-    struct hand *h = &f->hand[f->conf.data->store_of[r->shard] % f->n];
+    struct hand *h = &f->hand[f->conf.data->store_of[r->shard] % f->n_hands];
     struct item i = {.pos = r->pos, .len = (uint32_t)r->body.len, .shard = r->shard, .kind = r->kind};
     enum err err = ERR_OK;
 
@@ -181,7 +182,7 @@ bool feed_refused(struct feed *f, uint16_t *shard, uint64_t *pos)
 {
     bool is = false;
 
-    for (size_t i = 0; i < f->n && !is; i++) {
+    for (size_t i = 0; i < f->n_hands && !is; i++) {
         struct hand *h = &f->hand[i];
         pthread_mutex_lock(&h->lock);
         is = h->err != ERR_OK && h->err != ERR_CLOSED;
@@ -203,14 +204,16 @@ static enum err start(struct hand *h)
 
 enum err feed_create(const struct feed_conf *c, struct feed **out)
 {
-    struct feed *f = mem_alloc(sizeof *f + c->n_homes * sizeof f->hand[0]);
+    size_t n = c->n_homes ? c->n_homes : 1;
+    struct feed *f = mem_alloc(sizeof *f + n * sizeof f->hand[0]);
     enum err err = ERR_OK;
 
     f->conf = *c;
-    for (; f->n < c->n_homes && err == ERR_OK; f->n++) {
+    f->n_hands = n;
+    for (; f->n < n && err == ERR_OK; f->n++) {
         f->hand[f->n].feed = f;
         f->hand[f->n].index = f->n;
-        f->hand[f->n].home = c->homes[f->n];
+        f->hand[f->n].home = c->n_homes ? c->homes[f->n] : NULL;
         err = start(&f->hand[f->n]);
     }
     if (err != ERR_OK) {

@@ -15,7 +15,7 @@
 struct feed;
 struct feed_conf {
     const struct data_dir *data;
-    struct lsm *const *stores; /* all; the home of store i is homes[i % n_homes] */
+    struct lsm *const *stores; /* all; the home of store i is homes[i % n_homes]; without homes one thread feeds all */
     struct loop *const *homes;
     size_t n_homes;
 };

@@ -253,14 +253,28 @@ static void install_tables(struct lsm *l)
     mem_free(old);
 }
 
-static void free_run(void *arg) { memtable_destroy(arg); }
-static void free_done(void *arg) { (void)arg; }
+struct freeing {
+    struct job job;
+    struct memtable *memtable;
+};
 
-/* Giving 16 MiB back to the system takes longer than a batch of puts: a worker does it. */
+static void free_run(struct job *j) { memtable_destroy(container_of(j, struct freeing, job)->memtable); }
+static void free_done(struct job *j) { mem_free(container_of(j, struct freeing, job)); }
+
+/* Giving 16 MiB back to the system takes longer than a batch of puts: a worker does it. Nobody else knows the memtable
+ * any more, so the job comes home to nobody, and may outlive the store. */
 static void free_memtable(struct lsm *l, struct memtable *m)
 {
-    if (background_start(&l->background, JOB_FLUSH, 0, free_run, free_done, m) != ERR_OK)
+    if (!l->conf.home) {
         memtable_destroy(m);
+        return;
+    }
+    struct freeing *f = mem_new(struct freeing);
+    *f = (struct freeing){.job = {.run = free_run, .done = free_done, .class = JOB_FLUSH}, .memtable = m};
+    if (pool_submit(l->conf.pool, &f->job) == ERR_OK)
+        return;
+    memtable_destroy(m);
+    mem_free(f);
 }
 
 static void install_flush(struct lsm *l)

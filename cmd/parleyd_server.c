@@ -187,31 +187,49 @@ static enum err share_descriptors(struct server *s, char **why)
     return ERR_OK;
 }
 
+static enum err open_store(struct server *s, unsigned store, const char *name, struct lsm **out, char **why)
+{
+    struct buf dir = {0};
+    enum err err;
+
+    buf_printf(&dir, "%s/stores/%s%c", s->data.path, name, 0);
+    err = lsm_open(&(struct lsm_conf){.env = s->env,
+                                      .dir = dir.p,
+                                      .pool = s->pool,
+                                      .home = loop_mailbox(s->cores[store % s->n_cores].loop),
+                                      .cache = s->cache,
+                                      .memtable_bytes = (size_t)s->options.memtable_bytes,
+                                      .filter_prefix = CONVLOG_FILTER_PREFIX,
+                                      .on_failure = store_failed,
+                                      .arg = s},
+                   out, why);
+    say_why(why, "store", dir.p, err);
+    buf_deinit(&dir);
+    return err;
+}
+
+/* One that came while the server runs: opened by the directory, which may block, and then its reactor's. */
+static enum err open_late_store(void *arg, unsigned store, const char *name, struct lsm **out)
+{
+    struct server *s = arg;
+    char *why = NULL;
+    enum err err = open_store(s, store, name, &s->stores[store], &why);
+
+    if (err != ERR_OK)
+        log_warn("store_open_failed", "why=\"%s\"", why);
+    mem_free(why);
+    *out = s->stores[store];
+    return err;
+}
+
 static enum err open_stores(struct server *s, char **why)
 {
     enum err err = ERR_OK;
 
-    s->stores = mem_new_array(struct lsm *, s->data.n_stores);
+    s->stores = mem_new_array(struct lsm *, STORES_MAX);
     for (unsigned i = 0; i < s->data.n_stores; i++) {
-        struct core *core = &s->cores[i % s->n_cores];
-        struct buf dir = {0};
-        buf_printf(&dir, "%s/stores/%s", s->data.path, s->data.stores[i]);
-        buf_char(&dir, '\0');
-        err = lsm_open(&(struct lsm_conf){.env = s->env,
-                                          .dir = dir.p,
-                                          .pool = s->pool,
-                                          .home = loop_mailbox(core->loop),
-                                          .cache = s->cache,
-                                          .memtable_bytes = (size_t)s->options.memtable_bytes,
-                                          .filter_prefix = CONVLOG_FILTER_PREFIX,
-                                          .on_failure = store_failed,
-                                          .arg = s},
-                       &s->stores[i], why);
-        if (err != ERR_OK)
-            say_why(why, "store", dir.p, err);
-        buf_deinit(&dir);
-        TRY(err);
-        core->stores[i] = s->stores[i];
+        TRY(open_store(s, i, s->data.stores[i], &s->stores[i], why));
+        s->cores[i % s->n_cores].stores[i] = s->stores[i];
     }
     err = data_dir_made(s->env, &s->data);
 out:
@@ -226,7 +244,7 @@ static enum err open_cores(struct server *s)
     s->cores = mem_new_array(struct core, s->n_cores);
     for (unsigned i = 0; i < s->n_cores; i++) {
         s->cores[i].server = s;
-        s->cores[i].stores = mem_new_array(struct lsm *, s->data.n_stores);
+        s->cores[i].stores = mem_new_array(struct lsm *, STORES_MAX);
         TRY(loop_create(&s->cores[i].loop));
     }
 out:
@@ -312,6 +330,8 @@ static enum err open_directory(struct server *s)
                                                   .log_id = log_id,
                                                   .segments = s->segments,
                                                   .admin_path = s->data.path,
+                                                  .views = s->views,
+                                                  .open_store = open_late_store,
                                                   .on_durable = on_tables_durable,
                                                   .on_failure = directory_failed,
                                                   .arg = s},
@@ -556,7 +576,7 @@ void server_close(struct server *s)
     pool_destroy(s->pool);
     for (unsigned i = 0; i < s->n_cores; i++)
         reactor_destroy(s->cores[i].reactor);
-    for (unsigned i = 0; s->stores && i < s->data.n_stores; i++)
+    for (unsigned i = 0; s->stores && i < STORES_MAX; i++)
         lsm_close(s->stores[i]);
     for (unsigned i = 0; i < s->n_cores; i++) {
         loop_destroy(s->cores[i].loop);

@@ -10,6 +10,7 @@
 
 struct admin;
 struct hold;
+struct mover;
 
 /* A record on its way from the log to the tables. */
 struct directory_record {
@@ -78,7 +79,8 @@ struct directory {
     _Atomic bool is_woken;
     struct msg *owed, **owed_last; /* batches that wait, in order */
     struct admin *admin;
-    struct hold *hold; /* hold.c's; NULL: nothing is held */
+    struct hold *hold;   /* hold.c's; NULL: nothing is held */
+    struct mover *mover; /* NULL: nothing moves */
 };
 
 /* directory_write.c: admission. */

@@ -2,6 +2,8 @@
 import asyncio
 import os
 import re
+import shutil
+import tempfile
 
 from parley import Case, cid, text
 from test_lifecycle import entries, run
@@ -177,6 +179,33 @@ class Moving(Case):
         await self.verified()
         await self.server.start()
         await self.check()
+
+    async def test_a_backup_made_while_shards_move_is_whole(self):
+        folder = tempfile.mkdtemp(prefix="parley-test-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        until = asyncio.Event()
+        senders = [asyncio.create_task(self.keep_sending(i, until)) for i in range(self.BUSY)]
+        await self.stores("add", "late")
+        while int((await self.status())["moved"]) < 2:
+            pass
+        acked = {conv: dict(seqs) for conv, seqs in self.acked.items()}
+        status, out, err = await run("parley", "backup", folder, "--data", self.server.data, "--rate", "0")
+        self.assertEqual(status, 0, out + err)
+        until.set()
+        await asyncio.gather(*senders)
+        await self.settled()
+        await self.check()
+        await self.server.stop()
+        status, out, _ = await run("parley", "backup", "list", folder)
+        name = next(n for n in os.listdir(folder) if n in out)
+        status, out, err = await run("parley", "restore", os.path.join(folder, name), "--data", folder + "/restored")
+        self.assertEqual(status, 0, out + err)
+        self.server.data, self.acked = folder + "/restored", acked
+        await self.server.start()
+        await self.check()
+        await self.settled()
+        await self.check()
+        await self.verified()
 
     async def test_what_cannot_be_is_refused_with_a_reason(self):
         async def refused(*args):

@@ -1,6 +1,7 @@
 """Stores: which there are and what they hold, of a running and of a stopped server."""
 import asyncio
 import os
+import random
 import re
 import shutil
 import tempfile
@@ -50,6 +51,7 @@ class Moving(Case):
         self.people = await self.server.users(*[f"user{i}" for i in range(self.PEOPLE)])
         self.acked = {}  # conversation: {cid: seq}
         self.sent = 0
+        self.groups = {}  # group: (its owner, who is in)
 
     async def stores(self, *args):
         status, out, err = await run("parley", "stores", *args, "--data", self.server.data)
@@ -84,8 +86,41 @@ class Moving(Case):
         self.sent += 2
         return reply["ok"]["conv"], got[1]
 
+    async def change_groups(self, client, i, new):
+        """Makes a group, or lets somebody in or out of one's own; what is unanswered is unknown."""
+        me = self.people[i]
+        if new:
+            members = {self.people[(i + k) % self.PEOPLE].id for k in (1, 2)}
+            made = await client.ok("group.create", title="some", members=list(members), cid=cid())
+            self.groups[made["conv"]] = (me, members | {me.id})
+            return
+        conv, (_, members) = random.choice([g for g in self.groups.items() if g[1][0] is me])
+        other = self.people[(i + 3) % self.PEOPLE].id
+        del self.groups[conv]
+        if other in members:
+            await client.ok("group.remove", conv=conv, users=[other], cid=cid())
+        else:
+            await client.ok("group.add", conv=conv, users=[other], cid=cid())
+        self.groups[conv] = (me, members ^ {other})
+
+    async def check_groups(self):
+        """The store and the tables agree on who is in."""
+        lists = {}
+        for person in self.people:
+            client = await person.connect()
+            lists[person.id] = set(await conversations(client))
+            for conv, (owner, members) in self.groups.items():
+                if owner is person:
+                    answer = await client.ok("group.members", conv=conv)
+                    self.assertEqual({m["user"] for m in answer["members"]}, members)
+            await client.close()
+        for conv, (_, members) in self.groups.items():
+            for user in members:
+                self.assertIn(conv, lists[user])
+
     async def keep_sending(self, i, until):
         client = await self.people[i].connect()
+        await self.change_groups(client, i, new=True)
         n = 0
         while not until.is_set():
             n += 1
@@ -93,6 +128,8 @@ class Moving(Case):
             if n % 3 == 0:
                 await client.ok("receipt", conv=conv, read=seq)
                 await client.ok("typing", conv=conv, on=True)
+            if n % 4 == 0:
+                await self.change_groups(client, i, new=n % 40 == 0)
             if n % 5 == 0:
                 await client.ok("conversation.list", limit=50)
             if n % 7 == 0:
@@ -121,6 +158,7 @@ class Moving(Case):
             self.assertEqual((again["seq"], again["dup"]), (e["seq"], True))
         for client in clients.values():
             await client.close()
+        await self.check_groups()
 
     async def verified(self):
         await self.server.stop()
@@ -200,7 +238,7 @@ class Moving(Case):
         name = next(n for n in os.listdir(folder) if n in out)
         status, out, err = await run("parley", "restore", os.path.join(folder, name), "--data", folder + "/restored")
         self.assertEqual(status, 0, out + err)
-        self.server.data, self.acked = folder + "/restored", acked
+        self.server.data, self.acked, self.groups = folder + "/restored", acked, {}
         await self.server.start()
         await self.check()
         await self.settled()

@@ -142,7 +142,11 @@ format:
 crash: programs
 	@tests/crash/crash.py --build $(OUT) $(ARGS)
 
-bench: programs
+# The limit that the server is compared with.
+$(BUILD)/bare_relay: $(call obj,tests/bench/bare_relay.c cmd/parley_load_users.c) $(call archive,base)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: programs $(BUILD)/bare_relay
 	@tests/bench/run.sh $(BUILD)
 
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.
@@ -151,11 +155,13 @@ bench_log = queue
 bench_store = storage
 bench_convlog = storage
 bench_chat = services
-BENCHES = proto log store convlog chat
+bench_growth = storage
+BENCHES = proto log store convlog chat growth
 # The store is measured beside the general engines, which nothing else here links.
 bench_parts_store = $(call obj,$(wildcard tests/bench/store_*.c))
 bench_libs_store  = -lrocksdb -lleveldb
 bench_args_store  = -j $(BUILD)/bench/store.json
+bench_args_growth = -j $(BUILD)/bench/growth.json
 define bench_rule
 bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
 	@mkdir -p $(BUILD)/bench

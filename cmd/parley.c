@@ -1,5 +1,7 @@
 /* parley: the operator's tool. A subcommand is a row here and a function in a file of its own. */
 #include "cmd/parley_backup.h"
+#include "cmd/parley_dead.h"
+#include "cmd/parley_erase.h"
 #include "cmd/parley_export.h"
 #include "cmd/parley_import.h"
 #include "cmd/parley_restore.h"
@@ -20,8 +22,10 @@ static const struct command commands[] = {
     {{"backup", "list"}, backup_list_all, backup_list_help, "list the backups in a folder"},
     {{"backup"}, backup, backup_help, "back up a running or stopped server"},
     {{"restore"}, restore, restore_help, "make a new data folder out of a backup"},
+    {{"erase"}, erase_messages, erase_help, "erase messages of a running server, for good"},
     {{"export"}, export_all, export_help, "people and conversations as lines of JSON"},
     {{"import"}, import_file, import_help, "take in what export wrote"},
+    {{"dead"}, dead, dead_help, "list, show, replay or drop the records that the tables could not take"},
     {{"stores", "list"}, stores_list, stores_list_help, "which stores there are, and how many shards each holds"},
     {{"stores", "add"}, stores_add, stores_add_help, "give a running server one more store"},
     {{"stores", "drain"}, stores_drain, stores_drain_help, "empty a store of a running server, and give it up"},

@@ -322,7 +322,7 @@ static bool is_same(struct importing *m, const struct entry *e)
     enum err err = convlog_entry(view_store(&m->view, &m->now.id), shard_of(&m->data, &m->now.id), &m->now.id, e->seq,
                                  NULL, &arena, &have);
     bool same = err == ERR_OK && str_eq(have.cid, e->cid) && have.from == here(m, e->from) && have.ts == e->ts &&
-                str_eq(have.content, e->content);
+                (have.gone || e->gone || str_eq(have.content, e->content)); /* erased in one of them */
 
     arena_deinit(&arena);
     return same;

@@ -1,6 +1,8 @@
 /* parley-load: puts load on a Parley server, checks every entry, and measures. See --help. */
 #include "cmd/parley_load_report.h"
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 
 enum { EXIT_FAULTS = 1, EXIT_USAGE = 2 };
 
@@ -19,16 +21,36 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
-static void print_report(const struct run *r)
+typedef void report_fn(const struct run *r, struct buf *out);
+
+/* False, said on stderr: the file cannot be written. */
+static bool write_report(const struct run *r, report_fn *report, const char *path)
 {
     struct buf text = {0};
+    FILE *f = path ? fopen(path, "we") : stdout;
+    bool is_written = false;
 
-    if (r->o->json)
-        report_json(r, &text);
-    else
-        report_table(r, &text);
-    fwrite(text.p, 1, text.len, stdout);
+    report(r, &text);
+    if (f)
+        is_written = fwrite(text.p, 1, text.len, f) == text.len;
+    if (path && f)
+        is_written &= fclose(f) == 0;
+    if (!is_written)
+        fprintf(stderr, "parley-load: %s cannot be written: %s\n", path ? path : "the report", strerror(errno));
     buf_deinit(&text);
+    return is_written;
+}
+
+static bool write_reports(const struct run *r)
+{
+    bool is_printed = str_eq(str_c(r->o->json), STR("-"));
+    bool is_written = write_report(r, is_printed ? report_json : report_table, NULL);
+
+    if (r->o->json[0] && !is_printed)
+        is_written &= write_report(r, report_json, r->o->json);
+    if (r->o->html[0])
+        is_written &= write_report(r, report_html, r->o->html);
+    return is_written;
 }
 
 static int load(const struct load_options *o)
@@ -42,8 +64,7 @@ static int load(const struct load_options *o)
     if (err != ERR_OK) {
         fprintf(stderr, "parley-load: " STR_FMT "\n", STR_ARG(buf_get(&r.fault)));
     } else {
-        print_report(&r);
-        status = faults_sum(&r.faults) ? EXIT_FAULTS : 0;
+        status = !write_reports(&r) ? EXIT_USAGE : faults_sum(&r.faults) ? EXIT_FAULTS : 0;
     }
     run_deinit(&r);
     return status;

@@ -167,6 +167,12 @@ static bool read_top(struct events *e, struct event *out, struct str key, struct
     case 7:
         if (key_is(key, STR("content")))
             return skip_value(e, &out->content);
+        if (key_is(key, STR("entries")))
+            return skip_value(e, &out->entries);
+        break;
+    case 8:
+        if (key_is(key, STR("last_seq")))
+            return read_number(e, &out->last_seq);
         break;
     default:
         break;
@@ -186,6 +192,12 @@ static bool read_member(struct events *e, struct event *out, struct str key, enu
         return read_number(e, &out->seq);
     if (where == IN_OK && key_is(key, STR("dup")))
         return read_dup(e, out);
+    if (where == IN_OK && key_is(key, STR("entries")))
+        return skip_value(e, &out->entries);
+    if (where == IN_OK && key_is(key, STR("conversations")))
+        return skip_value(e, &out->conversations);
+    if (where == IN_OK && key_is(key, STR("cursor")))
+        return read_plain(e, &out->cursor);
     if (where == IN_ERROR && key_is(key, STR("code")))
         return read_plain(e, &out->code);
     if (where == IN_ERROR && key_is(key, STR("message")))

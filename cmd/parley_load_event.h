@@ -16,6 +16,9 @@ struct event {
     uint64_t seq; /* 0: none */
     /* a reply */
     bool is_reply, is_ok, is_dup;
+    struct str conversations, entries; /* raw arrays; of a page, or of a sync's conversation */
+    struct str cursor;
+    uint64_t last_seq;        /* of a sync's conversation */
     int64_t re;               /* -1: null or no number */
     struct str code, message; /* of `error` */
 };

@@ -40,9 +40,18 @@ void hist_merge(struct hist *into, const struct hist *from)
         into->cells[i] += from->cells[i];
 }
 
+/* The rank, rounded up; what is a whole number but for the double's last bits is not rounded up. */
+static uint64_t rank_of(double percent, uint64_t count)
+{
+    double exact = percent / 100 * (double)count;
+    uint64_t below = (uint64_t)exact;
+
+    return exact - (double)below > 1e-9 * (double)count ? below + 1 : below;
+}
+
 uint64_t hist_at(const struct hist *h, double percent)
 {
-    uint64_t wanted = (uint64_t)(percent / 100 * (double)h->count + 0.5), seen = 0;
+    uint64_t wanted = rank_of(percent, h->count), seen = 0;
 
     for (size_t i = 0; i < HIST_CELLS; i++) {
         seen += h->cells[i];

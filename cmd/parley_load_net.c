@@ -57,6 +57,24 @@ static void watch(struct net *n, struct conn *c, int how, uint32_t what)
     (void)epoll_ctl(n->epoll, how, c->fd, &e);
 }
 
+/* One address has some 28,000 ports, and each stays taken for a minute once its connection is closed. Loopback has 16
+ * million addresses, all ours. */
+static void bind_source(struct net *n, int fd)
+{
+    struct sockaddr_in to, from = {.sin_family = AF_INET};
+    uint32_t k = n->sources++ % (200 * 200);
+    int on = 1;
+
+    if (n->address.ss_family != AF_INET)
+        return;
+    memcpy(&to, &n->address, sizeof to);
+    if (ntohl(to.sin_addr.s_addr) >> 24 != 127)
+        return;
+    from.sin_addr.s_addr = htonl(127u << 24 | (1 + k / 200) << 8 | (1 + k % 200));
+    (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    (void)bind(fd, (const struct sockaddr *)&from, sizeof from); /* else from the usual one */
+}
+
 enum err net_connect(struct net *n, struct conn *c)
 {
     int on = 1;
@@ -65,6 +83,8 @@ enum err net_connect(struct net *n, struct conn *c)
     if (c->fd < 0)
         return ERR_IO;
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    bind_source(n, c->fd);
+    c->is_full = c->is_paused = false;
     if (connect(c->fd, (const struct sockaddr *)&n->address, n->address_len) != 0 && errno != EINPROGRESS) {
         close(c->fd);
         return ERR_IO;
@@ -72,6 +92,15 @@ enum err net_connect(struct net *n, struct conn *c)
     c->state = CONN_CONNECTING;
     watch(n, c, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
     return ERR_OK;
+}
+
+static uint32_t interest(const struct conn *c) { return (c->is_paused ? 0 : EPOLLIN) | (c->is_full ? EPOLLOUT : 0); }
+
+void net_pause(struct net *n, struct conn *c, bool is_paused)
+{
+    c->is_paused = is_paused;
+    if (c->state == CONN_OPEN)
+        watch(n, c, EPOLL_CTL_MOD, interest(c));
 }
 
 void net_close(struct net *n, struct conn *c)
@@ -135,7 +164,7 @@ static void flush(struct net *n, struct conn *c)
     }
     if (c->is_full != (c->out.len > 0)) {
         c->is_full = c->out.len > 0;
-        watch(n, c, EPOLL_CTL_MOD, c->is_full ? EPOLLIN | EPOLLOUT : EPOLLIN);
+        watch(n, c, EPOLL_CTL_MOD, interest(c));
     }
 }
 

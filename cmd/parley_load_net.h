@@ -15,7 +15,7 @@ enum conn_state { CONN_NONE, CONN_CONNECTING, CONN_GREETING, CONN_OPEN, CONN_CLO
 struct conn {
     int fd;
     enum conn_state state;
-    bool is_dirty, is_full;
+    bool is_dirty, is_full, is_paused;
     struct buf in, out; /* an unfinished frame; what waits to be sent */
     struct conn *next_dirty;
 };
@@ -35,6 +35,7 @@ struct net {
     struct conn *dirty;
     uint64_t now_us; /* of this turn: CLOCK_MONOTONIC */
     uint32_t mask;
+    uint32_t sources; /* connections made so far: to a loopback address each comes from another one */
 };
 
 /* INVALID: the host is not known; IO: no epoll. */
@@ -42,6 +43,7 @@ MUST_CHECK enum err net_init(struct net *n, const char *host, const char *port, 
 void net_deinit(struct net *n);
 /* Begins to connect; what becomes of it is told by the callbacks. IO (errno is left as it was): no socket. */
 MUST_CHECK enum err net_connect(struct net *n, struct conn *c);
+void net_pause(struct net *n, struct conn *c, bool is_paused); /* reads nothing, so that the server's writes pile up */
 void net_close(struct net *n, struct conn *c);
 /* One turn: waits at most `wait_us` for something to happen. */
 void net_turn(struct net *n, uint64_t wait_us);

@@ -7,11 +7,17 @@
 static const struct conf_option table[] = {
     {"url", CONF_TEXT, AT(url), "ws://127.0.0.1:7070/v1/ws", 0, 0, "the server's WebSocket address"},
     {"users", CONF_TEXT, AT(users), "", 0, 0, "file of users, as `parley users seed --out FILE` writes it (needed)"},
-    {"scenario", CONF_TEXT, AT(scenario_name), "pairs", 0, 0, "pairs, groups or idle"},
+    {"scenario", CONF_TEXT, AT(scenario_name), "pairs", 0, 0,
+     "pairs, groups, idle, mixed, login, reconnect, history, slow or churn"},
     {"connections", CONF_INT, AT(connections), "0", 0, 1000000, "connections, one a user; 0: all users of the file"},
     {"connecting", CONF_INT, AT(connecting), "64", 1, 10000, "most connections between connect and login at a time"},
     {"group-size", CONF_INT, AT(group_size), "100", 2, 6000, "groups: members of each group, the sender included"},
     {"senders", CONF_INT, AT(senders), "0", 0, 6000, "groups: members of each group that send; 0: all"},
+    {"spread", CONF_SWITCH, AT(spread), "off", 0, 0,
+     "groups: sizes from 2 to --group-size, 2/s of them with s or more"},
+    {"depth", CONF_INT, AT(depth), "1000", 1, 10000000, "history: entries of each conversation"},
+    {"resume-rate", CONF_INT, AT(act_rate), "0", 0, 1000000,
+     "reconnect: how many drop and come back a second; 0: all at once, when measuring begins"},
     {"window", CONF_INT, AT(window), "0", 0, 4096, "entries of a sender without an ack; 0: 8, or 1024 with --rate"},
     {"rate", CONF_INT, AT(rate), "0", 0, 10000000,
      "entries a second over all senders; 0: as fast as the window allows"},
@@ -24,9 +30,12 @@ static const struct conf_option table[] = {
     {"server-pid", CONF_INT, AT(server_pid), "0", 0, INT32_MAX, "a server on this machine: report its CPU and memory"},
     {"seed", CONF_INT, AT(seed), "1", 0, INT64_MAX, "of the order of senders and the texts; cids differ in every run"},
     {"batch", CONF_SWITCH, AT(batch), "off", 0, 0, "accept and send several requests and events in one frame"},
-    {"json", CONF_SWITCH, AT(json), "off", 0, 0, "print the result as one JSON object"},
+    {"json", CONF_TEXT, AT(json), "", 0, 0,
+     "write the result as one JSON object to this file; -: print it in place of the table"},
+    {"html", CONF_TEXT, AT(html), "", 0, 0,
+     "write the result with plots over time to this file: one page that needs nothing else"},
 };
-enum { OPTIONS = sizeof table / sizeof table[0], WINDOW_CLOSED = 8, WINDOW_OPEN = 1024 };
+enum { OPTIONS = sizeof table / sizeof table[0], WINDOW_CLOSED = 8, WINDOW_OPEN = 1024, RATE_STANDARD = 1000 };
 
 static bool copy(char *to, size_t room, struct str s)
 {
@@ -68,14 +77,16 @@ enum err target_parse(const char *url, struct target *out)
 static const char *complaint(struct load_options *o)
 {
     static const char *const names[] = {
-        [SCENARIO_PAIRS] = "pairs", [SCENARIO_GROUPS] = "groups", [SCENARIO_IDLE] = "idle"};
+        [SCENARIO_PAIRS] = "pairs",     [SCENARIO_GROUPS] = "groups", [SCENARIO_IDLE] = "idle",
+        [SCENARIO_MIXED] = "mixed",     [SCENARIO_LOGIN] = "login",   [SCENARIO_RECONNECT] = "reconnect",
+        [SCENARIO_HISTORY] = "history", [SCENARIO_SLOW] = "slow",     [SCENARIO_CHURN] = "churn"};
     struct target target;
     size_t i = 0;
 
     while (i < sizeof names / sizeof names[0] && !str_eq(str_c(o->scenario_name), str_c(names[i])))
         i++;
     if (i == sizeof names / sizeof names[0])
-        return "scenario: pairs, groups or idle";
+        return "scenario: pairs, groups, idle, mixed, login, reconnect, history, slow or churn";
     o->scenario = (enum scenario)i;
     if (target_parse(o->url, &target) != ERR_OK)
         return "url: ws://HOST:PORT/PATH is wanted, as in ws://127.0.0.1:7070/v1/ws";
@@ -106,6 +117,8 @@ enum err load_options_read(int argc, char **argv, struct load_options *out)
         fprintf(stderr, "parley-load: %s\n", wrong);
         return ERR_INVALID;
     }
+    if (out->rate == 0 && (out->scenario == SCENARIO_MIXED || out->scenario == SCENARIO_RECONNECT))
+        out->rate = RATE_STANDARD;
     if (out->window == 0)
         out->window = out->rate ? WINDOW_OPEN : WINDOW_CLOSED;
     if (out->senders == 0)
@@ -117,23 +130,34 @@ void load_options_help(void)
 {
     struct buf text = {0};
 
-    buf_str(&text,
-            STR("parley-load: puts load on a Parley server, checks every entry, and measures.\n\n"
-                "Every user of a file logs in once over WebSocket. Then\n"
-                "  pairs   users 1 and 2, 3 and 4, ... write to each other, both ways\n"
-                "  groups  each user is in one new group; its first members write, all receive\n"
-                "  idle    nobody writes\n\n"
-                "A sender keeps --window entries unacknowledged (closed loop), or entries start at a fixed --rate "
-                "(open loop);\n"
-                "then latency counts from when an entry should have started, so a stall of the server is not hidden.\n"
-                "Checked always: each acknowledged entry reaches every other member once, in order, with the content "
-                "that was\n"
-                "sent, and the seqs of each conversation have no gap.\n\n"
-                "Exit status: 0 all is well, 1 something was lost, repeated, refused or wrong, 2 it could not start.\n"
-                "The server limits users unless it runs with --rate-limit off.\n\n"
-                "Options, each also as PARLEY_NAME in the environment and as a line `name = value` in the file that "
-                "--config\n"
-                "names; the command line wins.\n\n"));
+    buf_str(
+        &text,
+        STR("parley-load: puts load on a Parley server, checks every entry, and measures.\n\n"
+            "Every user of a file logs in once over WebSocket. Then\n"
+            "  pairs   users 1 and 2, 3 and 4, ... write to each other, both ways\n"
+            "  groups  each user is in one new group; its first members write, all receive\n"
+            "  idle    nobody writes\n"
+            "  mixed   groups with --spread, entries at --rate (1000), and for 100 of them 60 receipts, 20 typings, "
+            "5 pages\n"
+            "          of history, 2 syncs and 1 drop with reconnect and sync\n"
+            "  login   all connect, authenticate and drop, over and over\n"
+            "  reconnect  a tenth writes in pairs (only their latency is reported); the rest are groups whose first "
+            "member\n"
+            "          writes and whose others drop, log in with their token and sync, at once or at --resume-rate\n"
+            "  history pages of 50 entries of conversations of --depth: random ones, each fourth the newest\n"
+            "  slow    groups whose last quarter stops reading; in the end it reads, and syncs what it was not given\n"
+            "  churn   pairs whose first connects, sends, waits for the ack and drops, over and over\n\n"
+            "A sender keeps --window entries unacknowledged (closed loop), or entries start at a fixed --rate "
+            "(open loop);\n"
+            "then latency counts from when an entry should have started, so a stall of the server is not hidden.\n"
+            "Checked always: each acknowledged entry reaches every other member once, in order, with the content "
+            "that was\n"
+            "sent, and the seqs of each conversation have no gap.\n\n"
+            "Exit status: 0 all is well, 1 something was lost, repeated, refused or wrong, 2 it could not start.\n"
+            "The server limits users unless it runs with --rate-limit off.\n\n"
+            "Options, each also as PARLEY_NAME in the environment and as a line `name = value` in the file that "
+            "--config\n"
+            "names; the command line wins.\n\n"));
     conf_help(table, OPTIONS, &text);
     fwrite(text.p, 1, text.len, stdout);
     buf_deinit(&text);

@@ -2,15 +2,26 @@
 #pragma once
 #include "base/conf.h"
 
-enum scenario { SCENARIO_PAIRS, SCENARIO_GROUPS, SCENARIO_IDLE };
+enum scenario {
+    SCENARIO_PAIRS,
+    SCENARIO_GROUPS,
+    SCENARIO_IDLE,
+    SCENARIO_MIXED,
+    SCENARIO_LOGIN,
+    SCENARIO_RECONNECT,
+    SCENARIO_HISTORY,
+    SCENARIO_SLOW,
+    SCENARIO_CHURN
+};
 
 struct load_options {
     const char *url, *users, *scenario_name;
-    int64_t connections, connecting, group_size, senders;
+    int64_t connections, connecting, group_size, senders, depth, act_rate;
     int64_t window, rate, size, seed;
     int64_t warmup_ms, duration_ms, drain_ms, max_entries;
     int64_t server_pid;
-    bool batch, json;
+    const char *json, *html;
+    bool batch, spread;
     enum scenario scenario; /* from scenario_name */
 };
 /* Where the server is: from "ws://127.0.0.1:7070/v1/ws". */

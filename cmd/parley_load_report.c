@@ -34,6 +34,18 @@ static uint64_t fault_get(const struct run *r, size_t i)
     return v;
 }
 
+static const char *const ACTS[ACT_KINDS] = {[ACT_RECEIPT] = "receipt",
+                                            [ACT_TYPING] = "typing",
+                                            [ACT_HISTORY] = "history",
+                                            [ACT_SYNC] = "sync",
+                                            [ACT_RESUME] = "resume"};
+
+/* From the beginning of the measured time until the last one who dropped was back. */
+static double back_s(const struct run *r)
+{
+    return r->back_us > r->begin.at_us ? (double)(r->back_us - r->begin.at_us) / 1e6 : 0;
+}
+
 static double per(uint64_t amount, uint64_t of) { return of ? (double)amount / (double)of : 0; }
 
 /* Differences over the measured time. */
@@ -73,6 +85,21 @@ static void table_latency(struct buf *out, const char *name, const struct hist *
     buf_printf(out, " %10" PRIu64 "\n", h->count);
 }
 
+static void table_acts(const struct run *r, const struct measured *m, struct buf *out)
+{
+    for (size_t i = 0; i < ACT_KINDS; i++) {
+        if (r->acts[i]->count == 0)
+            continue;
+        table_latency(out, ACTS[i], r->acts[i]);
+        buf_printf(out, "  %-10s %9.0f /s\n", "", rate_of(r->acts[i]->count, m));
+    }
+    if (r->back_us)
+        buf_printf(out, "  the last to come back was back after %.3f s\n", back_s(r));
+    if (r->tally.caught)
+        buf_printf(out, "  %" PRIu64 " deliveries came by sync; %" PRIu64 " resyncs\n", r->tally.caught,
+                   r->tally.resyncs);
+}
+
 static void table_traffic(const struct run *r, const struct measured *m, struct buf *out)
 {
     buf_printf(out, "  acked      %10" PRIu64 "  %10.0f /s\n", m->acked, rate_of(m->acked, m));
@@ -83,6 +110,7 @@ static void table_traffic(const struct run *r, const struct measured *m, struct 
     buf_printf(out, " %10s\n", "samples");
     table_latency(out, "ack", r->ack);
     table_latency(out, "delivery", r->delivery);
+    table_acts(r, m, out);
     buf_char(out, '\n');
 }
 
@@ -109,8 +137,8 @@ static void table_cost(const struct run *r, const struct measured *m, struct buf
 static void table_verdict(const struct run *r, struct buf *out)
 {
     if (faults_sum(&r->faults) == 0) {
-        buf_str(out,
-                r->n_senders ? STR("  verified: every entry once, in order, at every member\n") : STR("  no fault\n"));
+        buf_str(out, r->tally.delivered ? STR("  verified: every entry once, in order, at every member\n")
+                                        : STR("  no fault\n"));
         return;
     }
     buf_str(out, STR("  NOT AS IT MUST BE\n"));
@@ -128,13 +156,13 @@ void report_table(const struct run *r, struct buf *out)
 
     buf_printf(out, "\n%s: %zu connections (logged in in %.2f s)", o->scenario_name, r->n, (double)r->login_us / 1e6);
     if (r->n_senders) {
-        buf_printf(out, ", %zu senders in %zu rooms of %zu, %" PRId64 " bytes, window %" PRId64, r->n_senders,
-                   r->n_rooms, r->rooms[0].members, o->size, o->window);
+        buf_printf(out, ", %zu senders in %zu rooms of %.3g on average, %" PRId64 " bytes, window %" PRId64,
+                   r->n_senders, r->n_rooms, (double)r->n / (double)r->n_rooms, o->size, o->window);
         if (o->rate)
             buf_printf(out, ", %" PRId64 " entries/s wanted", o->rate);
     }
     buf_printf(out, ", measured for %.2f s\n\n", m.seconds);
-    if (r->n_senders)
+    if (r->n_actors || r->n_senders)
         table_traffic(r, &m, out);
     table_cost(r, &m, out);
     table_verdict(r, out);
@@ -187,6 +215,16 @@ static void json_traffic(struct buf *out, const struct run *r, const struct meas
     json_latency(out, "ack_ms", r->ack);
     json_latency(out, "delivery_ms", r->delivery);
     json_real(out, "own_cpu_us_per_delivery", per(m->own_us, m->delivered));
+    json_real(out, "back_s", back_s(r));
+    jsonw_key_int(out, "caught_up", (int64_t)r->tally.caught);
+    jsonw_key_int(out, "resyncs_wanted", (int64_t)r->tally.resyncs);
+    jsonw_key(out, "acts");
+    jsonw_open(out, '{');
+    for (size_t i = 0; i < ACT_KINDS; i++) {
+        if (r->acts[i]->count)
+            json_latency(out, ACTS[i], r->acts[i]);
+    }
+    jsonw_close(out, '}');
 }
 
 static void json_server(struct buf *out, const struct run *r, const struct measured *m)

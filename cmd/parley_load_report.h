@@ -3,4 +3,5 @@
 #include "cmd/parley_load_run.h"
 
 void report_table(const struct run *r, struct buf *out);
+void report_html(const struct run *r, struct buf *out);
 void report_json(const struct run *r, struct buf *out); /* one object, one line */

@@ -146,6 +146,16 @@ static bool room_sight(struct room *r, struct view *v, const struct sighting *s,
     return true;
 }
 
+bool view_has(const struct view *v, uint64_t seq)
+{
+    return seq < v->next || (seq > v->next && seq - v->next < v->words * 64 && bit_get(v, seq));
+}
+
+bool room_catch(struct room *r, struct view *v, const struct sighting *s, struct faults *f)
+{
+    return room_sight(r, v, s, f);
+}
+
 bool room_event(struct room *r, struct view *v, const struct sighting *s, struct faults *f)
 {
     /* A repeat of the last one is a repeat, not disorder. */
@@ -153,6 +163,8 @@ bool room_event(struct room *r, struct view *v, const struct sighting *s, struct
         f->disorder++;
     else
         v->last_event = s->seq;
+    if (s->seq <= v->synced && view_has(v, s->seq))
+        return false; /* committed while the device synced: it may come both ways */
     return room_sight(r, v, s, f);
 }
 

@@ -38,6 +38,8 @@ struct room {
     char conv[ROOM_CONV_MAX];
     size_t conv_len; /* 0: not known yet */
     size_t members, begun;
+    size_t peer_first;  /* the index of its first member in the run */
+    bool is_live;       /* its deliveries' latency counts */
     uint64_t first;     /* where views begin */
     uint64_t base, top; /* notes are kept for [base, top) */
     struct note *notes; /* a ring, by seq */
@@ -48,6 +50,7 @@ struct view {
     uint64_t next;       /* all below were seen */
     uint64_t last_event; /* 0: none */
     uint64_t last_own;
+    uint64_t synced; /* the highest seq that a sync brought: up to there events may say again what is known */
     uint64_t *ahead; /* a ring of bits, by seq; NULL until something came ahead */
     size_t words;
 };
@@ -62,6 +65,9 @@ bool room_begin(struct room *r, struct view *v, struct str conv, uint64_t seq);
 static inline uint64_t room_open(const struct room *r) { return r->top - r->base; }
 /* A member sees an entry; faults are counted. True when the sighting is sound. */
 bool room_event(struct room *r, struct view *v, const struct sighting *s, struct faults *f);
+/* What a sync brings, and the view lacks: out of the events' order. */
+bool room_catch(struct room *r, struct view *v, const struct sighting *s, struct faults *f);
+bool view_has(const struct view *v, uint64_t seq);
 /* Acks are handed in in the order of the sends. */
 bool room_ack(struct room *r, struct view *v, const struct sighting *s, struct faults *f);
 /* At the end, for each member: counts what it never saw. */

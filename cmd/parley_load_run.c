@@ -1,9 +1,9 @@
-#include "cmd/parley_load_run.h"
+#include "cmd/parley_load_acts.h"
 #include "base/env.h"
 #include <signal.h>
 #include <stdarg.h>
 
-enum { TURN_MAX_US = 50000 };
+enum { TURN_MAX_US = 50000, TURN_BUSY_US = 500 };
 
 /* Set by a signal handler, and a handler has no argument to hang it off. */
 static volatile sig_atomic_t is_stopped;
@@ -58,7 +58,8 @@ bool run_wait(struct run *r, bool (*is_done)(const struct run *r), void (*step)(
     while (!is_done(r)) {
         if (r->is_broken || is_stopped || r->net.now_us > moved_us + limit_us)
             return false;
-        net_turn(&r->net, TURN_MAX_US);
+        net_turn(&r->net, r->comers_begin < r->comers_end ? TURN_BUSY_US : TURN_MAX_US);
+        acts_step(r);
         if (step)
             step(r);
         if (r->progress != progress) {
@@ -91,7 +92,16 @@ static uint64_t wait_us(const struct run *r)
         next = r->to_us;
     if (r->is_sending && r->o->rate && talk_next_us(r) < next)
         next = talk_next_us(r);
+    if (r->n_away || r->acts_from_us)
+        next = next < now + TURN_BUSY_US ? next : now + TURN_BUSY_US;
     return next > now ? next - now : 0;
+}
+
+static void begin_measuring(struct run *r)
+{
+    take_snapshot(r, &r->begin);
+    series_begin(r->series, r->begin.at_us, (uint64_t)r->o->duration_ms * 1000, r->tally.acked, r->tally.delivered);
+    acts_begin(r);
 }
 
 /* Traffic until its time is over. A scenario without senders just waits, and answers pings. */
@@ -107,30 +117,37 @@ static void run_traffic(struct run *r)
     }
     while (!is_over(r)) {
         if (r->begin.at_us == 0 && r->net.now_us >= r->from_us)
-            take_snapshot(r, &r->begin);
+            begin_measuring(r);
+        acts_step(r);
         net_turn(&r->net, wait_us(r));
+        if (r->net.now_us >= series_next_us(r->series))
+            series_step(r->series, r->net.now_us, r->tally.acked, r->tally.delivered, r->delivery);
         if (r->n_senders && r->o->rate)
             talk_due(r);
     }
     r->is_sending = false;
+    acts_end(r);
+    series_end(r->series);
     take_snapshot(r, &r->end);
     if (r->begin.at_us == 0) /* it ended during the warm-up: nothing was measured */
         r->begin = r->end;
 }
 
-static bool all_have_arrived(const struct run *r) { return r->open_acks == 0 && r->open_notes == 0; }
+static bool all_have_arrived(const struct run *r) { return r->open_acks == 0 && r->open_notes == 0 && r->n_acts == 0; }
 
 static void audit(struct run *r)
 {
     uint64_t missing = r->faults.missing;
 
-    r->faults.unacked += r->open_acks;
+    r->faults.unacked += r->open_acks + r->n_acts;
     for (size_t i = 0; i < r->n; i++) {
         if (r->peers[i].room)
             room_audit(r->peers[i].room, &r->peers[i].view, &r->faults);
     }
     if (r->faults.missing > missing)
         run_fault(r, NULL, "%llu deliveries never came", (unsigned long long)(r->faults.missing - missing));
+    if (r->n_acts)
+        run_fault(r, NULL, "%zu acts beside sending never ended", r->n_acts);
     if (r->open_acks)
         run_fault(r, NULL, "%llu entries were never acknowledged", (unsigned long long)r->open_acks);
 }
@@ -143,6 +160,8 @@ enum err run_all(struct run *r)
     TRY(login_all(r));
     r->login_us = net_clock_us() - r->login.at_us;
     TRY(setup_rooms(r));
+    acts_prepare(r);
+    TRY(acts_learn(r));
     run_traffic(r);
     is_stopped = 0; /* a stop ends the traffic; the drain goes on, and a second stop ends that */
     (void)run_wait(r, all_have_arrived, NULL);
@@ -162,9 +181,9 @@ static enum err choose_users(struct run *r)
         run_fault(r, NULL, "%s has %zu users, %zu are wanted", r->o->users, r->users.n, wanted);
         return ERR_INVALID;
     }
-    if (r->o->scenario == SCENARIO_PAIRS)
+    if (r->o->scenario == SCENARIO_PAIRS || r->o->scenario == SCENARIO_CHURN || r->o->scenario == SCENARIO_HISTORY)
         unit = 2;
-    if (r->o->scenario == SCENARIO_GROUPS)
+    if ((r->o->scenario == SCENARIO_GROUPS && !r->o->spread) || r->o->scenario == SCENARIO_SLOW)
         unit = (size_t)r->o->group_size;
     if (wanted % unit != 0) {
         run_fault(r, NULL, "%zu connections cannot be divided into rooms of %zu", wanted, unit);
@@ -199,6 +218,7 @@ enum err run_init(struct run *r, const struct load_options *o)
     for (size_t i = 0; i < r->n; i++)
         r->peers[i].index = (uint32_t)i;
     r->ack = mem_new(struct hist);
+    r->series = mem_new(struct series);
     r->delivery = mem_new(struct hist);
 out:
     return err;
@@ -210,13 +230,19 @@ void run_deinit(struct run *r)
         net_close(&r->net, &r->peers[i].conn);
         view_deinit(&r->peers[i].view);
         mem_free(r->peers[i].slots);
+        buf_deinit(&r->peers[i].since);
     }
     for (size_t i = 0; i < r->n_rooms; i++)
         room_deinit(&r->rooms[i]);
     mem_free(r->rooms);
     mem_free(r->peers);
     mem_free(r->senders);
+    mem_free(r->comers);
+    mem_free(r->actors);
+    for (size_t i = 0; i < ACT_KINDS; i++)
+        mem_free(r->acts[i]);
     mem_free(r->ack);
+    mem_free(r->series);
     mem_free(r->delivery);
     net_deinit(&r->net);
     script_deinit(&r->script);

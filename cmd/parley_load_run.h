@@ -14,11 +14,21 @@
 #include "cmd/parley_load_options.h"
 #include "cmd/parley_load_proc.h"
 #include "cmd/parley_load_room.h"
+#include "cmd/parley_load_schedule.h"
 #include "cmd/parley_load_script.h"
+#include "cmd/parley_load_series.h"
 #include "cmd/parley_load_users.h"
 
 /* Request ids: one for auth; an entry's is ID_ENTRY + its sender's counter. Counter 0 is the setup's. */
 enum { ID_AUTH = 1, ID_ENTRY = 2 };
+#define ID_ACT ((uint64_t)1 << 48) /* of the peer's one act */
+
+enum act_kind { ACT_RECEIPT, ACT_TYPING, ACT_HISTORY, ACT_SYNC, ACT_RESUME, ACT_KINDS };
+struct act {
+    enum act_kind kind;
+    bool is_open, is_again; /* is_again: sync once more when this one is done */
+    uint64_t start_us, before;
+};
 
 struct slot { /* a send that is not yet popped */
     uint64_t start_us, seq;
@@ -28,15 +38,20 @@ struct peer {
     struct conn conn;
     uint32_t index;                  /* in run.peers and run.users */
     bool is_in, is_sender, is_first; /* is_first: begins the room */
-    struct room *room;               /* NULL when idle */
+    bool is_actor;                   /* takes part in what the scenario does beside sending */
+    struct act act;
+    struct buf since;  /* its positions in conversations of before, as they stand in a sync */
+    struct room *room; /* NULL when idle */
     struct view view;
     struct slot *slots;  /* a ring by counter, of run.slots */
     uint64_t sent, done; /* counters: the next to send, the first not answered in order */
+    uint64_t first;      /* the counter of its first entry of the traffic */
     uint64_t due;        /* open loop: how many should have been started */
     uint32_t place;      /* open loop: in the order of senders */
 };
 struct tally {
     uint64_t sent, acked, delivered; /* entries; delivered counts each receiver */
+    uint64_t caught, resyncs;        /* entries that sync brought; resyncs that the scenario asks for */
     uint64_t others;                 /* events that are none of this run's entries */
 };
 struct snapshot {
@@ -54,7 +69,11 @@ struct run {
     size_t n, n_rooms, n_connecting, n_in, n_begun;
     struct peer **senders; /* in the order of the open loop */
     size_t n_senders, slots;
-    bool is_sending, is_broken;
+    bool is_sending, is_broken, is_quiet, is_learning; /* is_quiet: no entries are written while acts run */
+    struct peer **comers, **actors;                    /* a ring of those who drop and come back; all who act */
+    size_t comers_begin, comers_cut, comers_end, n_actors, n_coming, n_away, n_acts;
+    uint64_t random, acts_from_us, acts_due, back_us, fill; /* fill: entries to write before the traffic */
+    struct hist *acts[ACT_KINDS];
     uint64_t start_us, from_us, to_us; /* of the traffic; the measured part of it */
     uint64_t due;                      /* open loop: entries whose time has come */
     uint64_t open_acks, open_notes;    /* sends without an answer; entries that not everybody has seen */
@@ -63,6 +82,7 @@ struct run {
     struct faults faults;
     struct buf fault; /* the first fault, in words */
     struct hist *ack, *delivery;
+    struct series *series;
     struct snapshot login, begin, end; /* before the first connection; of the measured time */
     uint64_t login_us;                 /* how long the logins took */
 };

@@ -1,24 +1,67 @@
 /* setup: which user is in which room, and the first entry of each room, from which all its members learn of it. */
+#include "base/hash.h"
 #include "cmd/parley_load_run.h"
+#include "cmd/parley_load_sizes.h"
 
 static bool all_have_begun(const struct run *r) { return r->n_begun == r->n; }
 
-/* Users in the file's order: pairs 1 and 2, 3 and 4, …; groups in the same way. */
-static void place_peers(struct run *r, size_t members, size_t senders)
+static size_t size_of_room(const struct run *r, size_t at)
 {
-    r->n_rooms = r->n / members;
-    r->rooms = mem_new_array(struct room, r->n_rooms);
+    size_t left = r->n - at, size = (size_t)r->o->group_size;
+
+    switch (r->o->scenario) {
+    case SCENARIO_PAIRS:
+    case SCENARIO_HISTORY:
+    case SCENARIO_CHURN:
+        size = 2;
+        break;
+    case SCENARIO_RECONNECT: /* a tenth, in pairs, stays */
+        size = at < r->n / 10 ? 2 : size;
+        break;
+    case SCENARIO_MIXED:
+        size = sizes_draw((uint32_t)hash_u64(at + (uint64_t)r->o->seed), size);
+        break;
+    default:
+        if (r->o->spread)
+            size = sizes_draw((uint32_t)hash_u64(at + (uint64_t)r->o->seed), size);
+    }
+    return size + 1 >= left ? left : size; /* nobody is left alone */
+}
+
+static bool sends(const struct run *r, size_t place, const struct room *room)
+{
+    switch (r->o->scenario) {
+    case SCENARIO_CHURN:
+        return false;
+    case SCENARIO_RECONNECT:
+        return room->is_live || place == 0;
+    case SCENARIO_SLOW:
+        return place < room->members / 2 && place < (size_t)r->o->senders;
+    default:
+        return place < (size_t)r->o->senders;
+    }
+}
+
+/* Users in the file's order: pairs 1 and 2, 3 and 4, …; groups in the same way. */
+static void place_peers(struct run *r)
+{
+    r->rooms = mem_new_array(struct room, r->n / 2 + 1);
     r->senders = mem_new_array(struct peer *, r->n);
-    for (size_t i = 0; i < r->n; i++) {
-        struct peer *p = &r->peers[i];
-        p->room = &r->rooms[i / members];
-        p->room->members = members;
-        p->is_first = i % members == 0;
-        p->is_sender = i % members < senders;
-        if (p->is_sender)
-            r->senders[r->n_senders++] = p;
-        if (p->is_sender || p->is_first)
-            p->slots = mem_new_array(struct slot, r->slots);
+    for (size_t at = 0; at < r->n; at += r->rooms[r->n_rooms++].members) {
+        struct room *room = &r->rooms[r->n_rooms];
+        room->members = size_of_room(r, at);
+        room->peer_first = at;
+        room->is_live = r->o->scenario != SCENARIO_RECONNECT || at < r->n / 10;
+        for (size_t i = 0; i < room->members; i++) {
+            struct peer *p = &r->peers[at + i];
+            p->room = room;
+            p->is_first = i == 0;
+            p->is_sender = sends(r, i, room);
+            if (p->is_sender)
+                r->senders[r->n_senders++] = p;
+            if (p->is_sender || p->is_first)
+                p->slots = mem_new_array(struct slot, r->slots);
+        }
     }
 }
 
@@ -61,7 +104,7 @@ static void begin_rooms(struct run *r)
         struct peer *p = &r->peers[i];
         if (!p->is_first)
             continue;
-        if (r->o->scenario == SCENARIO_GROUPS)
+        if (p->room->members > 2)
             create_group(r, p);
         else
             talk_send(r, p, r->users.v[i + 1].id);
@@ -72,18 +115,40 @@ static void begin_rooms(struct run *r)
 static void forget_setup(struct run *r)
 {
     for (size_t i = 0; i < r->n; i++)
-        r->peers[i].sent = r->peers[i].done = 1;
+        r->peers[i].sent = r->peers[i].done = r->peers[i].first = 1;
     r->tally = (struct tally){0};
     r->open_acks = 0;
 }
 
+static bool is_filled(const struct run *r)
+{
+    return r->tally.sent >= r->fill && r->open_acks == 0 && r->open_notes == 0;
+}
+
+/* history: conversations get their length before anything is measured, and nobody writes after. */
+static enum err fill_rooms(struct run *r)
+{
+    r->fill = (uint64_t)r->o->depth * r->n_rooms;
+    r->is_sending = r->is_quiet = true;
+    for (size_t i = 0; i < r->n_senders; i++)
+        talk_refill(r, r->senders[i]);
+    if (!run_wait(r, is_filled, NULL)) {
+        run_fault(r, NULL, "only %llu of %llu entries could be written", (unsigned long long)r->tally.acked,
+                  (unsigned long long)r->fill);
+        return ERR_INVALID;
+    }
+    r->is_sending = false;
+    r->fill = r->n_senders = 0;
+    for (size_t i = 0; i < r->n; i++)
+        r->peers[i].is_sender = false;
+    return ERR_OK;
+}
+
 enum err setup_rooms(struct run *r)
 {
-    bool is_groups = r->o->scenario == SCENARIO_GROUPS;
-
-    if (r->o->scenario == SCENARIO_IDLE)
+    if (r->o->scenario == SCENARIO_IDLE || r->o->scenario == SCENARIO_LOGIN)
         return ERR_OK;
-    place_peers(r, is_groups ? (size_t)r->o->group_size : 2, is_groups ? (size_t)r->o->senders : 2);
+    place_peers(r);
     shuffle_senders(r);
     begin_rooms(r);
     if (!run_wait(r, all_have_begun, NULL)) {
@@ -91,5 +156,5 @@ enum err setup_rooms(struct run *r)
         return ERR_INVALID;
     }
     forget_setup(r);
-    return ERR_OK;
+    return r->o->scenario == SCENARIO_HISTORY ? fill_rooms(r) : ERR_OK;
 }

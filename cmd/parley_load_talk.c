@@ -1,5 +1,5 @@
 /* talk: the traffic of one peer: what it sends, and what it makes of replies and events. This is the hot path. */
-#include "cmd/parley_load_event.h"
+#include "cmd/parley_load_acts.h"
 #include "cmd/parley_load_run.h"
 
 enum { FIXED_MAX = 160, FRAME_TARGET = 96 << 10, BATCH_MAX = 256 };
@@ -28,9 +28,9 @@ static char *put_u64(char *p, uint64_t v)
 /* When the entry should start: in an open loop by the schedule, which gives each sender every n_senders-th. */
 static uint64_t start_of(const struct run *r, const struct peer *p, uint64_t counter)
 {
-    if (!r->o->rate || counter == 0)
+    if (!r->o->rate || counter == 0 || !p->is_sender)
         return r->net.now_us;
-    return r->start_us + ((counter - 1) * r->n_senders + p->place) * 1000000 / (uint64_t)r->o->rate;
+    return schedule_at(r->start_us, (uint64_t)r->o->rate, (counter - p->first) * r->n_senders + p->place);
 }
 
 static void put_entry(struct run *r, struct peer *p, struct str to_user)
@@ -75,11 +75,14 @@ static uint64_t wanted(const struct run *r, const struct peer *p)
 {
     uint64_t open = p->sent - p->done, window = (uint64_t)r->o->window, max = (uint64_t)r->o->max_entries, n;
 
-    if (!r->is_sending || !p->is_sender || p->conn.state != CONN_OPEN || open >= window)
+    if (r->fill)
+        max = r->fill;
+
+    if (!r->is_sending || !p->is_sender || !p->is_in || open >= window)
         return 0;
     n = window - open;
-    if (r->o->rate && n > p->due + 1 - p->sent) /* counters begin at 1 */
-        n = p->due + 1 - p->sent;
+    if (r->o->rate && !r->fill && n > p->due + p->first - p->sent)
+        n = p->due + p->first - p->sent;
     if (max && n > max - r->tally.sent)
         n = max - r->tally.sent;
     return n;
@@ -119,7 +122,7 @@ void talk_due(struct run *r)
 
     if (!r->is_sending || r->net.now_us < r->start_us)
         return;
-    due = (r->net.now_us - r->start_us) * (uint64_t)r->o->rate / 1000000 + 1;
+    due = schedule_due(r->start_us, (uint64_t)r->o->rate, r->net.now_us);
     for (; r->due < due; r->due++) {
         struct peer *p = r->senders[r->due % r->n_senders];
         p->due++;
@@ -127,10 +130,7 @@ void talk_due(struct run *r)
     }
 }
 
-uint64_t talk_next_us(const struct run *r)
-{
-    return r->start_us + (r->due * 1000000 + (uint64_t)r->o->rate - 1) / (uint64_t)r->o->rate;
-}
+uint64_t talk_next_us(const struct run *r) { return schedule_at(r->start_us, (uint64_t)r->o->rate, r->due); }
 
 static void note_latency(const struct run *r, struct hist *h, uint64_t start_us)
 {
@@ -197,6 +197,7 @@ static void hear_ack(struct run *r, struct peer *p, const struct event *e, struc
         note_latency(r, r->ack, slot->start_us);
     }
     pop_answered(r, p);
+    acts_acked(r, p);
 }
 
 static void hear_setup(struct run *r, struct peer *p, const struct event *e)
@@ -221,6 +222,7 @@ static void hear_auth(struct run *r, struct peer *p, const struct event *e)
     p->is_in = true;
     r->n_in++;
     r->progress++;
+    acts_logged_in(r, p);
 }
 
 static void hear_reply(struct run *r, struct peer *p, const struct event *e)
@@ -229,6 +231,8 @@ static void hear_reply(struct run *r, struct peer *p, const struct event *e)
 
     if (e->re == ID_AUTH && !p->is_in) {
         hear_auth(r, p, e);
+    } else if (e->re == (int64_t)ID_ACT && p->act.is_open) {
+        acts_hear(r, p, e);
     } else if (e->re == ID_ENTRY && p->room && p->is_first && !p->view.begun) {
         hear_setup(r, p, e);
     } else if (e->re > ID_ENTRY && p->room && counter >= p->done && counter < p->sent &&
@@ -271,7 +275,8 @@ static void hear_message(struct run *r, struct peer *p, const struct event *e, s
                   s->sender);
     } else if (sight(r, p, s, room_event)) {
         r->tally.delivered++;
-        note_latency(r, r->delivery, s->start_us);
+        if (p->room->is_live && !(p->is_actor && r->o->scenario == SCENARIO_SLOW)) /* a stopped reader's own wait */
+            note_latency(r, r->delivery, s->start_us);
     }
 }
 
@@ -290,7 +295,9 @@ static void hear_event(struct run *r, struct peer *p, const struct event *e)
     struct sighting s = {.seq = e->seq};
     bool is_ours = e->seq && script_cid_read(&r->script, e->cid, &s.sender, &s.counter);
 
-    if (str_eq(e->ev, STR("resync"))) {
+    if (str_eq(e->ev, STR("resync")) && acts_resync(r, p)) {
+        return;
+    } else if (str_eq(e->ev, STR("resync"))) {
         run_fault(r, &r->faults.resyncs, "the server dropped events for user %u (resync)", p->index);
         r->is_broken = true;
     } else if (!is_ours) {

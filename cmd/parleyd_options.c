@@ -27,6 +27,8 @@ static const struct conf_option table[] = {
      "bytes of a log appended and not yet durable; then writes are refused"},
     {"linger-us", CONF_INT, AT(linger_us), "500", 0, 10000, "how long a busy log may wait for company before an fsync"},
     {"heartbeat", CONF_MS, AT(heartbeat_ms), "30s", 1000, 3600000, "how often an idle connection is pinged"},
+    {"erase-within", CONF_MS, AT(erase_within_ms), "24h", 10000, 30 * 86400000LL,
+     "how long until what was erased has left the log and the stores"},
     {"log-level", CONF_TEXT, AT(log_level), "info", 0, 0, "error, warn, info or debug"},
     {"check", CONF_SWITCH, AT(check), "off", 0, 0, "check the options and stop"},
 };

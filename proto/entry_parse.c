@@ -81,11 +81,22 @@ static bool mentions(struct parsing *p)
 }
 
 /* Jansson would print it again in another way: so it is taken as it stands. */
+/* What a stub says beside its head is why it is one. */
+static enum entry_gone gone(const struct parsing *p)
+{
+    if (json_is_true(json_object_get(p->root, "deleted")))
+        return ENTRY_DELETED;
+    return json_is_true(json_object_get(p->root, "expired")) ? ENTRY_EXPIRED : ENTRY_KEPT;
+}
+
 static bool message(struct parsing *p)
 {
     struct member content;
     json_t *reply = json_object_get(p->root, "reply_to");
 
+    p->e->gone = gone(p);
+    if (p->e->gone)
+        return true;
     if (!scan_find(p->text, "content", &content) || content.kind != SCAN_OBJECT || content.value.len > CONTENT_MAX)
         return false;
     p->e->content = content.value;

@@ -76,6 +76,13 @@ static void print_head(const struct entry *e, struct str ev, struct buf *out)
     out->len += (size_t)(p - start);
 }
 
+static void print_stub(const struct entry *e, struct buf *out)
+{
+    print_head(e, STR("message"), out);
+    jsonw_key_bool(out, e->gone == ENTRY_DELETED ? "deleted" : "expired", true);
+    jsonw_close(out, '}');
+}
+
 static void print_settings(const struct group_settings *s, struct buf *out)
 {
     if (s->has_title)
@@ -147,7 +154,10 @@ void entry_print(const struct entry *e, struct buf *out)
 {
     switch (e->kind) {
     case ENTRY_MESSAGE:
-        print_message(e, out);
+        if (e->gone)
+            print_stub(e, out);
+        else
+            print_message(e, out);
         return;
     case ENTRY_CREATED:
         print_head(e, STR("created"), out);

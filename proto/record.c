@@ -1,10 +1,10 @@
 /* The layout of records.
  *
- * The first byte is the version of the kind; all kinds are at version 1. Then the fields in the order below,
- * fixed-width ones little endian, counts and lengths as varints. Optional fields are announced by a flags byte, and a
- * flag that this version does not define is damage: so is every value outside its range and every byte left over. A
- * decoder therefore accepts nothing that an encoder of this version would not have written, but for varints in a longer
- * form.
+ * The first byte is the version of the kind; all kinds are at version 1, an entry that is a stub at 2. Then the fields
+ * in the order below, fixed-width ones little endian, counts and lengths as varints. Optional fields are announced by a
+ * flags byte, and a flag that this version does not define is damage: so is every value outside its range and every
+ * byte left over. A decoder therefore accepts nothing that an encoder of this version would not have written, but for
+ * varints in a longer form.
  *
  * What it does not check is text: what came in was valid UTF-8, and the log's and the store's checksums keep it so. */
 #include "proto/record_codec.h"
@@ -65,6 +65,50 @@ static void decode_unchanged(struct dec *d, struct entry *v)
     v->fingerprint = dec_get_u64(d);
     v->seq = dec_get_varint(d);
     d->failed |= v->seq == 0 || v->seq > SEQ_MAX;
+}
+
+static void encode_erase(const struct erase_record *v, struct buf *out)
+{
+    struct buf stub = {0};
+
+    enc_add_bytes(out, v->conv.b, sizeof v->conv.b);
+    enc_add_varint(out, (uint64_t)v->ts);
+    enc_add_varint(out, v->n);
+    for (size_t i = 0; i < v->n; i++) {
+        buf_clear(&stub);
+        entry_encode(&v->stubs[i], &stub);
+        enc_add_field(out, buf_get(&stub));
+    }
+    buf_deinit(&stub);
+}
+
+static void decode_stub(struct dec *d, const struct conv_id *conv, struct arena *arena, struct entry *out)
+{
+    struct dec one = dec_of(dec_get_field(d));
+
+    if (!dec_ok(d))
+        return;
+    entry_decode(&one, ENTRY_VERSION, arena, out);
+    d->failed |= !dec_done(&one) || !conv_eq(&out->conv, conv) || out->seq == 0;
+}
+
+static void decode_erase(struct dec *d, struct arena *arena, struct erase_record *v)
+{
+    struct entry *stubs;
+    size_t n;
+
+    v->conv = dec_get_conv(d);
+    v->ts = dec_get_ts(d);
+    n = dec_get_count(d, 1);
+    d->failed |= n == 0 || n > ERASE_MAX;
+    if (!dec_ok(d))
+        return;
+    stubs = arena_alloc(arena, n * sizeof *stubs);
+    memset(stubs, 0, n * sizeof *stubs);
+    for (size_t i = 0; i < n && dec_ok(d); i++)
+        decode_stub(d, &v->conv, arena, &stubs[i]);
+    v->stubs = stubs;
+    v->n = n;
 }
 
 static void encode_account(const struct account_record *v, struct buf *out)
@@ -171,7 +215,7 @@ enum { USUAL = 256 }; /* bytes of most, so that memory is asked for once */
 void record_encode(const struct record *r, struct buf *out)
 {
     buf_reserve(out, USUAL);
-    enc_add_u8(out, RECORD_VERSION);
+    enc_add_u8(out, r->kind == RECORD_ENTRY ? entry_version(&r->entry) : RECORD_VERSION);
     switch (r->kind) {
     case RECORD_ENTRY:
         entry_encode(&r->entry, out);
@@ -184,6 +228,9 @@ void record_encode(const struct record *r, struct buf *out)
         break;
     case RECORD_UNCHANGED:
         encode_unchanged(&r->entry, out);
+        break;
+    case RECORD_ERASE:
+        encode_erase(&r->erase, out);
         break;
     case RECORD_ACCOUNT:
         encode_account(&r->account, out);
@@ -207,11 +254,11 @@ void record_encode(const struct record *r, struct buf *out)
 }
 
 /* False for a kind that this program does not know. */
-static bool decode_body(struct dec *d, struct arena *arena, struct record *out)
+static bool decode_body(struct dec *d, unsigned version, struct arena *arena, struct record *out)
 {
     switch (out->kind) {
     case RECORD_ENTRY:
-        entry_decode(d, arena, &out->entry);
+        entry_decode(d, version, arena, &out->entry);
         return true;
     case RECORD_RECEIPT:
         decode_receipt(d, &out->receipt);
@@ -221,6 +268,9 @@ static bool decode_body(struct dec *d, struct arena *arena, struct record *out)
         return true;
     case RECORD_UNCHANGED:
         decode_unchanged(d, &out->entry);
+        return true;
+    case RECORD_ERASE:
+        decode_erase(d, arena, &out->erase);
         return true;
     case RECORD_ACCOUNT:
         decode_account(d, &out->account);
@@ -255,12 +305,19 @@ enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, str
     version = dec_get_u8(&d);
     if (!dec_ok(&d) || version == 0)
         return ERR_CORRUPT;
-    if (version > RECORD_VERSION || !decode_body(&d, arena, &r))
+    if (version > (kind == RECORD_ENTRY ? ENTRY_VERSION : RECORD_VERSION) || !decode_body(&d, version, arena, &r))
         return ERR_UNSUPPORTED;
     if (!dec_done(&d))
         return ERR_CORRUPT;
     *out = r;
     return ERR_OK;
+}
+
+struct str record_subject(unsigned kind, struct str bytes)
+{
+    size_t at = kind == RECORD_ENTRY ? 4 : 1, len = kind < RECORD_ACCOUNT ? sizeof(struct conv_id) : sizeof(user_id);
+
+    return at + len <= bytes.len ? str_of(bytes.p + at, len) : STR("");
 }
 
 bool record_is_for_tables(const struct record *r)

@@ -15,6 +15,7 @@ enum record_kind {
     RECORD_RECEIPT = 2,   /* a member's cursors moved */
     RECORD_BLOCK = 3,     /* one of a pair blocks the other, or no longer */
     RECORD_UNCHANGED = 4, /* a write that changed nothing was answered: its cid, and the seq that stands */
+    RECORD_ERASE = 8,     /* messages lost their content */
     RECORD_ACCOUNT = 64,  /* sign-up */
     RECORD_DEVICE = 65,   /* a device got a token (again) */
     RECORD_DEVICE_GONE = 66,
@@ -31,6 +32,9 @@ enum entry_kind { /* on disk: never renumber */
                   ENTRY_MEMBERS = 3,
                   ENTRY_SETTINGS = 4,
 };
+/* Why a message has no content any more. Such an entry is a stub: it keeps what makes it the entry that it was (seq,
+ * ts, from, device, ordinal, cid and its hashes, the peer) and nothing of what it said, answered or mentioned. */
+enum entry_gone { ENTRY_KEPT = 0, ENTRY_DELETED = 1, ENTRY_EXPIRED = 2 };
 enum conv_kind { CONV_PAIR = 1, CONV_GROUP = 2 };
 enum members_change { MEMBERS_ADDED = 1, MEMBERS_REMOVED = 2, MEMBERS_ROLE = 3 };
 
@@ -60,6 +64,7 @@ struct entry {
     uint64_t fingerprint; /* keyed hash of op, arguments and content */
     user_id peer;         /* one-to-one: the other side (oneself in a chat of one) */
     /* ENTRY_MESSAGE */
+    enum entry_gone gone;
     struct str content; /* raw JSON object */
     uint64_t reply_to;  /* 0: none */
     const user_id *mentions;
@@ -88,6 +93,14 @@ struct block_record {
     bool on;
     int64_t ts;
 };
+/* The stubs as they are to stand, so that applying it reads nothing. */
+struct erase_record {
+    struct conv_id conv;
+    int64_t ts; /* of the erasing */
+    const struct entry *stubs;
+    size_t n; /* at most ERASE_MAX */
+};
+enum { ERASE_MAX = 256 };
 struct account_record {
     user_id user;
     int64_t ts;
@@ -124,6 +137,7 @@ struct record {
         struct entry entry; /* RECORD_UNCHANGED too: of it conv, seq, from, cid_hash, fingerprint */
         struct receipt_record receipt;
         struct block_record block;
+        struct erase_record erase;
         struct account_record account;
         struct device_record device;
         struct device_gone_record device_gone;
@@ -137,12 +151,19 @@ void record_encode(const struct record *r, struct buf *out);
 /* CORRUPT for bytes that no version wrote, UNSUPPORTED for a version or kind of a later program. Texts and lists are
  * borrowed from `bytes` or put into the arena. */
 MUST_CHECK enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, struct record *out);
+/* Whom or what a record is about, of any version and without decoding it, borrowed from `bytes`: its conversation (16
+ * bytes), or of the directory's kinds its user (8 bytes). So where they stand is the same in every version: behind the
+ * version, of an entry behind three bytes more. Empty when the bytes end before. */
+struct str record_subject(unsigned kind, struct str bytes);
 /* True for what the user and group tables are fed from: the directory's kinds, and entries that create a conversation,
  * change members or settings (a pair's first message included). `sub` lets the log tell without decoding: see stream.h.
  */
 bool record_is_for_tables(const struct record *r);
 /* About how many rows applying it writes; 0: none, it isn't for the tables. */
 size_t record_table_rows(const struct record *r);
+
+/* Makes a message a stub. */
+void entry_erase(struct entry *e, enum entry_gone gone);
 
 /* The value of an entry in the store is its record's bytes; so one codec serves log and store. */
 

@@ -4,10 +4,12 @@
 #pragma once
 #include "proto/record.h"
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 1, ENTRY_VERSION = 2 };
 
 void entry_encode(const struct entry *e, struct buf *out);
-void entry_decode(struct dec *d, struct arena *arena, struct entry *e);
+/* The least version that can say it: 2 for stubs, which version 1 did not know. */
+static inline uint8_t entry_version(const struct entry *e) { return e->gone ? 2 : 1; }
+void entry_decode(struct dec *d, unsigned version, struct arena *arena, struct entry *e);
 
 static inline void enc_add_bytes(struct buf *out, const void *p, size_t n) { buf_add(out, p, n); }
 static inline void enc_add_optional(struct buf *out, bool has, struct str s)

@@ -1,7 +1,7 @@
 /* An entry's layout: kind, conversation's kind and flags in a byte each; conv 16, seq varint, from 8, device 8, ts
  * varint, ordinal varint, cid as a field, cid_hash 16, fingerprint 8; then what the flags announce, in the order of the
- * flags; then what the kind has. A message in a chat of two costs about 100 bytes beside its content, 22 of them the
- * cid. */
+ * flags; then what the kind has. A stub is of version 2, has one flag more and no content. A message in a chat of two
+ * costs about 100 bytes beside its content, 22 of them the cid. */
 #include "proto/record_codec.h"
 
 enum { /* on disk: never renumber */
@@ -10,7 +10,10 @@ enum { /* on disk: never renumber */
        HAS_MENTIONS = 4,
        HAS_HEIR = 8,
        HISTORY_ALL = 16,
-       FLAGS_END = 32,
+       FLAGS_END_1 = 32, /* of version 1 */
+       IS_DELETED = 32,
+       IS_EXPIRED = 64,
+       FLAGS_END_2 = 128,
 };
 enum {
     SET_TITLE = 1,
@@ -27,7 +30,8 @@ enum { MEMBER_BYTES = 9, FIXED_MAX = 3 + 16 + 10 + 8 + 8 + 10 + 10 + 10 + 16 + 8
 static uint8_t entry_flags(const struct entry *e)
 {
     return (uint8_t)((e->peer ? HAS_PEER : 0) | (e->reply_to ? HAS_REPLY : 0) | (e->n_mentions ? HAS_MENTIONS : 0) |
-                     (e->heir ? HAS_HEIR : 0) | (e->history_all ? HISTORY_ALL : 0));
+                     (e->heir ? HAS_HEIR : 0) | (e->history_all ? HISTORY_ALL : 0) |
+                     (e->gone == ENTRY_DELETED ? IS_DELETED : 0) | (e->gone == ENTRY_EXPIRED ? IS_EXPIRED : 0));
 }
 
 static char *put(char *p, const void *from, size_t n)
@@ -99,7 +103,8 @@ void entry_encode(const struct entry *e, struct buf *out)
         enc_add_u64(out, e->heir);
     switch (e->kind) {
     case ENTRY_MESSAGE:
-        enc_add_field(out, e->content);
+        if (!e->gone)
+            enc_add_field(out, e->content);
         break;
     case ENTRY_CREATED:
         encode_members(e, out);
@@ -115,14 +120,26 @@ void entry_encode(const struct entry *e, struct buf *out)
     }
 }
 
-static unsigned decode_head(struct dec *d, struct entry *e)
+/* A stub is a message and says no more than a stub may. */
+static void decode_gone(struct dec *d, unsigned flags, struct entry *e)
+{
+    unsigned gone = flags & (IS_DELETED | IS_EXPIRED);
+
+    d->failed |= gone != IS_DELETED && gone != IS_EXPIRED;
+    d->failed |= e->kind != ENTRY_MESSAGE || (flags & ~(gone | HAS_PEER));
+    e->gone = gone == IS_DELETED ? ENTRY_DELETED : ENTRY_EXPIRED;
+}
+
+static unsigned decode_head(struct dec *d, unsigned version, struct entry *e)
 {
     unsigned flags;
 
     e->kind = (enum entry_kind)dec_get_below(d, ENTRY_SETTINGS + 1);
     e->conv_kind = (enum conv_kind)dec_get_below(d, CONV_GROUP + 1);
     d->failed |= e->kind == 0 || e->conv_kind == 0;
-    flags = dec_get_below(d, FLAGS_END);
+    flags = dec_get_below(d, version == 1 ? FLAGS_END_1 : FLAGS_END_2);
+    if (version > 1)
+        decode_gone(d, flags, e);
     e->conv = dec_get_conv(d);
     e->seq = dec_get_varint(d);
     e->from = dec_get_u64(d);
@@ -180,7 +197,8 @@ static void decode_by_kind(struct dec *d, struct arena *arena, struct entry *e)
 {
     switch (e->kind) {
     case ENTRY_MESSAGE:
-        e->content = dec_get_field(d);
+        if (!e->gone)
+            e->content = dec_get_field(d);
         break;
     case ENTRY_CREATED:
         decode_members(d, arena, e);
@@ -197,9 +215,9 @@ static void decode_by_kind(struct dec *d, struct arena *arena, struct entry *e)
     }
 }
 
-void entry_decode(struct dec *d, struct arena *arena, struct entry *e)
+void entry_decode(struct dec *d, unsigned version, struct arena *arena, struct entry *e)
 {
-    unsigned flags = decode_head(d, e);
+    unsigned flags = decode_head(d, version, e);
 
     if (!dec_ok(d))
         return;
@@ -214,4 +232,13 @@ void entry_decode(struct dec *d, struct arena *arena, struct entry *e)
     e->history_all = flags & HISTORY_ALL;
     if (dec_ok(d))
         decode_by_kind(d, arena, e);
+}
+
+void entry_erase(struct entry *e, enum entry_gone gone)
+{
+    e->gone = gone;
+    e->content = (struct str){0};
+    e->reply_to = 0;
+    e->mentions = NULL;
+    e->n_mentions = 0;
 }

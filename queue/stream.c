@@ -285,6 +285,32 @@ static enum err next_segment(struct stream *s)
     return ERR_OK;
 }
 
+/* The chunk without records that is handed over has the writer put the segment in place. It takes no room: what is
+ * appended next begins where it does. It counts as a record, so that the writer wakes. */
+enum err stream_roll(struct stream *s)
+{
+    bool wakes;
+    enum err err;
+
+    if (atomic_load_explicit(&s->notice->failed, memory_order_relaxed))
+        return ERR_CLOSED;
+    if (!s->at || (s->open->off == SEGMENT_HEADER && !s->open->records))
+        return ERR_OK;
+    TRY(next_segment(s));
+    pthread_mutex_lock(&s->lock);
+    hand_over(s);
+    s->open->off = SEGMENT_HEADER;
+    s->queued_records++;
+    wakes = s->wake_at && s->queued_records >= s->wake_at;
+    if (wakes)
+        s->wake_at = 0;
+    pthread_mutex_unlock(&s->lock);
+    if (wakes)
+        pthread_cond_signal(&s->work);
+out:
+    return err;
+}
+
 static enum err admit(struct stream *s, size_t n, size_t bodies)
 {
     uint64_t in_flight = s->end - stream_committed(s);

@@ -63,6 +63,10 @@ struct stream_counts {
 };
 struct stream_counts stream_counts(const struct stream *s);
 
+/* Goes on in a new segment, so that all before stream_end can be trimmed; nothing to do when the segment is empty. What
+ * is appended from now on stands in it. FULL, LIMIT: no segment is ready; nothing was done. */
+MUST_CHECK enum err stream_roll(struct stream *s);
+
 /* Trimming: everything before `pos` is durable in every view; segments wholly before it are recycled. */
 void stream_trim(struct stream *s, uint64_t pos);
 uint64_t stream_trimmed(const struct stream *s);

@@ -247,9 +247,15 @@ static enum err write_all(struct stream *s, struct chunk **from)
     enum err err = ERR_OK;
 
     while (*from) {
-        struct chunk *end = run_end(*from);
         if (!(*from)->segment->is_placed) /* only this thread places */
             TRY(place(s, (*from)->segment));
+        if (!(*from)->records) { /* a roll: that was all */
+            struct chunk *next = (*from)->next;
+            give_back(s, *from, next);
+            *from = next;
+            continue;
+        }
+        struct chunk *end = run_end(*from);
         TRY(write_run(s, *from, end));
         TRY(file_sync((*from)->segment->file));
         count(s, *from, end);

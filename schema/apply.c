@@ -24,6 +24,7 @@ enum err apply_record(struct db *d, const struct record *r)
     case RECORD_RECEIPT:
     case RECORD_BLOCK:
     case RECORD_UNCHANGED:
+    case RECORD_ERASE:
     case RECORD_KIND_MAX:
         break;
     }

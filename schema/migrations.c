@@ -7,6 +7,7 @@
     extern const char name[]
 
 SQL_FILE(sql_001, "schema/001_tables.sql");
+SQL_FILE(sql_002, "schema/002_letters.sql");
 
-const char *const migrations[] = {sql_001};
+const char *const migrations[] = {sql_001, sql_002};
 const int migrations_count = sizeof migrations / sizeof migrations[0];

@@ -6,6 +6,8 @@
 #include "base/loop.h"
 #include "proto/code.h"
 #include "services/directory_state.h"
+#include "services/dead.h"
+#include "services/erase.h"
 #include "services/hold.h"
 #include "services/mover.h"
 #include "services/seed.h"
@@ -35,6 +37,8 @@ struct client {
     struct admin *admin; /* NULL: closing */
     struct seed *seed;
     struct hold *hold;
+    struct erase_run *erase;
+    const char *erase_word;
     char in[LINE_MAX_BYTES];
     size_t in_len;
     struct buf out, going;                                  /* what waits, what is being written */
@@ -59,6 +63,8 @@ static void client_close(struct client *c)
     if (c->seed)
         seed_cancel(c->admin->directory, c->seed);
     hold_end(c->hold);
+    erase_cancel(c->erase);
+    c->erase = NULL;
     c->seed = NULL;
     c->hold = NULL;
     c->admin->n_clients--;
@@ -158,6 +164,42 @@ static void on_broken(void *arg, enum code code, const char *why)
     client_end(c, code, why);
 }
 
+static void on_erased(void *arg, enum code code, const char *why, uint64_t n)
+{
+    struct client *c = arg;
+
+    c->erase = NULL;
+    buf_printf(&c->out, "%s %llu\n", c->erase_word, (unsigned long long)n);
+    client_end(c, code, why);
+}
+
+/* It may have ended already, refused by a full mailbox. */
+static void keep_erase(struct client *c, struct erase_run *e) { c->erase = c->is_ending || !c->admin ? NULL : e; }
+
+static void erase(struct client *c, struct str args)
+{
+    struct erase_range range = {0};
+    struct str conv, rest, from, to;
+    int64_t first, last;
+
+    if (!str_cut(args, ' ', &conv, &rest) || !str_cut(rest, ' ', &from, &to) || !conv_parse(conv, &range.conv) ||
+        !str_to_i64(from, 1, SEQ_MAX, &first) || !str_to_i64(to, first, SEQ_MAX, &last)) {
+        client_end(c, CODE_BAD_REQUEST, "erase CONV FROM TO");
+        return;
+    }
+    range.from = (uint64_t)first;
+    range.to = (uint64_t)last;
+    log_info("admin_erase", "conv=" STR_FMT " from=%lld to=%lld", STR_ARG(conv), (long long)first, (long long)last);
+    c->erase_word = "erased";
+    keep_erase(c, erase_start(c->admin->directory, &range, &(struct erase_conf){on_erased, c}));
+}
+
+static void erase_status(struct client *c)
+{
+    c->erase_word = "since";
+    keep_erase(c, erase_ask_status(c->admin->directory, &(struct erase_conf){on_erased, c}));
+}
+
 static void say_ends(struct client *c)
 {
     hold_ends(c->hold, &c->out);
@@ -211,9 +253,26 @@ static void obey(struct client *c, struct str line)
         obey_stores(c, str_of(line.p + 7, line.len - 7));
         return;
     }
+    if (str_starts(line, STR("dead "))) {
+        struct buf why = {0};
+        enum code code = dead_obey(c->admin->directory->tables, str_of(line.p + 5, line.len - 5), &c->out, &why);
+
+        client_end(c, code, why.p);
+        buf_deinit(&why);
+        return;
+    }
+    if (str_eq(line, STR("erase-status"))) {
+        erase_status(c);
+        return;
+    }
+    if (str_cut(line, ' ', &verb, &rest) && str_eq(verb, STR("erase"))) {
+        erase(c, rest);
+        return;
+    }
     if (!str_cut(line, ' ', &verb, &rest) || !str_eq(verb, STR("seed")) || !str_cut(rest, ' ', &prefix, &count) ||
         !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
-        client_end(c, CODE_BAD_REQUEST, "what is understood: seed PREFIX COUNT, backup, stores add|drain|status");
+        client_end(c, CODE_BAD_REQUEST,
+                   "what is understood: seed PREFIX COUNT, backup, stores …, dead …, erase CONV FROM TO, erase-status");
         return;
     }
     log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);

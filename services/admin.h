@@ -3,6 +3,9 @@
  * One line in, lines out, the last of them `ok` or `error CODE WHY`:
  *     seed PREFIX COUNT    makes accounts PREFIX000000 … ; a line `username TAB user TAB device TAB token` each, when
  * durable
+ *     dead …               lists, shows, replays or drops dead letters (dead.h gives the lines)
+ *     erase CONV FROM TO   messages of these seqs lose their content: `erased N`
+ *     erase-status         `since MS`: when the oldest erasing was that may still be in the files; 0: none
  *     backup               holds everything in its place (hold.h gives the lines), then `held`; until the connection
  * ends ends                 after `held`, as often as is liked: hold.h's lines of where the logs end, then `ok`
  *     stores add NAME, stores drain NAME, stores status     mover.h

@@ -56,6 +56,8 @@ static void on_retry(struct timer *t)
     d->has_work = true;
 }
 
+static void on_redeliver(struct timer *t) { container_of(t, struct directory, redeliver)->has_work = true; }
+
 static void on_wake(struct msg *m)
 {
     struct directory *d = container_of(m, struct directory, wake);
@@ -157,6 +159,7 @@ enum err directory_create(const struct directory_conf *c, struct directory **out
     d->turn.fn = on_turn;
     d->tick.fn = on_tick;
     d->retry.fn = on_retry;
+    d->redeliver.fn = on_redeliver;
     d->overdue.fn = directory_barriers_overdue;
     d->wake.run = on_wake;
     d->owed_last = &d->owed;
@@ -212,6 +215,7 @@ static void finish(struct directory *d)
         mover_stop(d->mover);
     timer_stop(&d->tick);
     timer_stop(&d->overdue);
+    timer_stop(&d->redeliver);
     d->world->streams[world_directory(d->world)] = NULL;
     d->stream = NULL;
     stream_close(s);

@@ -4,11 +4,20 @@
  * sign-ups, logins and whoever waits for the tables never wait for all that somebody made at once.
  *
  * If a transaction fails for want of space, nothing of it happened: the same is tried again after a while, and until
- * then writes are refused. Any other failure ends the process: a record that cannot be applied must not be skipped. */
+ * then writes are refused. Any other failure of the tables ends the process.
+ *
+ * A record that does not fit is no failure of the tables. One of a reactor's log is tried again, for other logs may
+ * bring what it lacks, and what is behind it in its log waits; after REDELIVER's attempts it becomes a dead letter
+ * (schema/letters.h) and the log goes on. One of the directory's own becomes a letter at once, since nobody else writes
+ * the rows that it contradicts; who asked for it is answered `internal`. With too many letters nothing is passed over:
+ * that log stands still for the tables, and is tried again and again. */
 #include "services/directory_state.h"
 #include "base/log.h"
 #include "proto/metrics.h"
 #include "services/inner.h"
+
+static const struct redeliver_conf REDELIVER = {.first_ms = 64, .most_ms = 500, .attempts = 4};
+static const struct redeliver_conf LETTERS_FULL = {.first_ms = 1000, .most_ms = 30000};
 
 enum { FOLLOW_BYTES = 1 << 20, SLICE_ROWS = 2000, RETRY_MS = 500, BARRIER_MS = 10000 };
 
@@ -24,6 +33,8 @@ struct reached {
 struct following {
     struct directory *d;
     struct reached *r;
+    struct directory_follow *log;
+    bool is_waiting; /* for a record that did not fit */
 };
 
 void directory_failed(struct directory *d, enum err err)
@@ -47,6 +58,31 @@ enum err directory_follow_open(struct directory *d, unsigned port)
     return consumer_open(&c, &f->consumer);
 }
 
+/* The write that a record of the directory's log belongs to. */
+static void mark_kept(struct directory *d, uint64_t pos)
+{
+    list_each (&d->writes, w, struct directory_write, link) {
+        if (w->last >= pos) {
+            w->is_kept = true;
+            return;
+        }
+    }
+}
+
+static enum err apply_own_record(struct directory *d, const struct log_record *rec)
+{
+    bool is_kept = false;
+    enum err err = tables_apply(d->tables, rec, &is_kept);
+
+    if (err == ERR_INVALID) {
+        err = tables_keep_letter(d->tables, rec, 1);
+        is_kept = true;
+    }
+    if (err == ERR_OK && is_kept)
+        mark_kept(d, rec->pos);
+    return err;
+}
+
 /* The parts of a transaction. */
 static enum err apply_own(struct directory *d, struct reached *r)
 {
@@ -61,10 +97,41 @@ static enum err apply_own(struct directory *d, struct reached *r)
                                 .body = str_of(rec->bytes, rec->len)};
         if (rec->pos >= d->committed)
             break;
-        TRY(tables_apply(d->tables, &lr));
+        TRY(apply_own_record(d, &lr));
         r->records++;
     }
     TRY(tables_reached(d->tables, d->log_id, d->committed));
+out:
+    return err;
+}
+
+static enum err later(struct following *f, const struct redeliver_conf *c, uint64_t pos)
+{
+    struct directory *d = f->d;
+    uint64_t now = loop_now_ms(d->loop);
+
+    if (redeliver_failed(&f->log->again, c, d->env, pos, now) == REDELIVER_NEVER)
+        return ERR_OK;
+    f->is_waiting = true;
+    timer_set(d->loop, &d->redeliver, f->log->again.due_ms - now);
+    return ERR_LIMIT;
+}
+
+/* OK: it is done with, applied or a letter. LIMIT: it waits, and ends this log's part of the slice. */
+static enum err apply_or_keep(struct following *f, const struct log_record *rec)
+{
+    struct redeliver *again = &f->log->again;
+    bool is_kept;
+    enum err err = tables_apply(f->d->tables, rec, &is_kept);
+
+    if (err == ERR_INVALID) {
+        TRY(later(f, &REDELIVER, rec->pos));
+        err = tables_keep_letter(f->d->tables, rec, again->failures);
+    }
+    if (err == ERR_LIMIT)
+        return later(f, &LETTERS_FULL, rec->pos);
+    if (err == ERR_OK && again->failures && again->id == rec->pos)
+        redeliver_done(again);
 out:
     return err;
 }
@@ -79,9 +146,9 @@ static enum err apply_followed(void *arg, const struct log_record *rec)
         f->r->is_full = true;
         return ERR_LIMIT;
     }
-    err = tables_apply(f->d->tables, rec);
-    f->r->rows += tables_rows(f->d->tables) - before;
-    f->r->records++;
+    err = apply_or_keep(f, rec);
+    f->r->rows += err == ERR_OK ? tables_rows(f->d->tables) - before : 0;
+    f->r->records += err == ERR_OK;
     return err;
 }
 
@@ -98,18 +165,18 @@ static enum err apply_log(struct directory *d, unsigned port, struct reached *r)
     struct directory_follow *f = &d->follow[port];
     uint64_t at = atomic_load_explicit(&d->applied[port], memory_order_relaxed), pos = at;
     uint64_t want = wanted(d, port);
-    struct following arg = {d, r};
+    struct following arg = {.d = d, .r = r, .log = f};
     enum err err = ERR_OK;
 
-    if (at >= want)
+    if (at >= want || redeliver_waits(&f->again, loop_now_ms(d->loop)))
         return ERR_OK;
     err = consumer_read(f->consumer, FOLLOW_BYTES, apply_followed, &arg, &pos);
-    TRY(r->is_full && err == ERR_LIMIT ? ERR_OK : err);
+    TRY((r->is_full || arg.is_waiting) && err == ERR_LIMIT ? ERR_OK : err);
     if (pos > at) {
         TRY(tables_reached(d->tables, stream_log_id(f->stream), pos));
         r->follow[port] = pos;
     }
-    d->is_behind |= pos < want && (pos > at || r->is_full);
+    d->is_behind |= pos < want && !arg.is_waiting && (pos > at || r->is_full);
 out:
     return err;
 }
@@ -209,6 +276,8 @@ static void note_commit(struct directory *d, const struct reached *r)
         return;
     metric_add(d->metrics, METRIC_TABLES_APPLIED, r->records);
     metric_add(d->metrics, METRIC_TABLES_COMMITS, 1);
+    metric_put(d->metrics, METRIC_LETTERS, (int64_t)tables_letters(d->tables).n);
+    metric_put(d->metrics, METRIC_LETTERS_KEPT, (int64_t)tables_letters_kept(d->tables));
 }
 
 static void publish_slice(struct directory *d, const struct reached *r)
@@ -271,7 +340,8 @@ static bool has_slice(const struct directory *d)
     if (d->owed)
         return true;
     for (unsigned i = 0; i < d->world->reactors; i++) {
-        if (d->follow[i].consumer && atomic_load_explicit(&d->applied[i], memory_order_relaxed) < wanted(d, i))
+        if (d->follow[i].consumer && !redeliver_waits(&d->follow[i].again, loop_now_ms(d->loop)) &&
+            atomic_load_explicit(&d->applied[i], memory_order_relaxed) < wanted(d, i))
             return true;
     }
     return false;
@@ -332,7 +402,7 @@ void directory_work(struct directory *d)
         directory_checkpoint(d);
     return;
 out:
-    if (err == ERR_FULL || err == ERR_AGAIN || err == ERR_SCARCE)
+    if (err == ERR_FULL || err == ERR_AGAIN || err == ERR_SCARCE || err == ERR_LIMIT)
         stall(d, err);
     else
         directory_failed(d, err);

@@ -6,6 +6,7 @@
 #pragma once
 #include "base/loop.h"
 #include "base/map.h"
+#include "queue/redeliver.h"
 #include "services/directory.h"
 
 struct admin;
@@ -30,6 +31,7 @@ struct directory_write {
     user_id user;            /* whose devices it changes; 0: nobody's */
     device_id device;
     uint16_t close_code; /* of the device's sockets; 0: they stay open */
+    bool is_kept;        /* one of its records became a dead letter: the tables don't show it */
     void *own;           /* the op's */
     void (*applied)(struct directory *,
                     struct directory_write *); /* the tables show it: answer; the write is the op's again */
@@ -38,6 +40,7 @@ struct directory_write {
 struct directory_follow {
     struct stream *stream;
     struct consumer *consumer;
+    struct redeliver again; /* the record that did not fit, and when it is tried next; what is behind it waits */
 };
 
 /* A request that waits: for its user's devices to be free, or for the tables to be current. */
@@ -61,6 +64,7 @@ struct directory {
     struct metric_set *metrics;
     struct turn_hook turn;
     struct timer tick, retry, overdue; /* overdue: of the barriers */
+    struct timer redeliver;            /* a record of a followed log is due again */
     bool has_work;                     /* something may be ready for the tables */
     bool is_behind;                    /* a log has more than one turn took */
     bool looks_further;                /* positions are to be moved over what does not concern the tables, too */

@@ -192,6 +192,10 @@ void directory_writes_applied(struct directory *d)
         list_remove(&w->link);
         d->n_writes--;
         release(d, w);
+        if (w->is_kept && w->request) {
+            directory_fail(d, w->request, CODE_INTERNAL, "it was kept, but could not be carried out");
+            continue;
+        }
         if (w->close_code)
             announce_death(d, w);
         w->applied(d, w);

@@ -32,6 +32,12 @@ static void show_stores(struct reactor *r)
         sum.flushes += s.flushes;
         sum.compactions += s.compactions;
         sum.compacted_bytes += s.compacted_bytes;
+        sum.flushed_bytes += s.flushed_bytes;
+        sum.frozen += s.frozen;
+        sum.merges += s.merges;
+        sum.merge_debt += s.merge_debt;
+        sum.stalled_us += s.stalled_us;
+        sum.files += s.files;
         sum.cache_hits = s.cache_hits;
         sum.cache_misses = s.cache_misses;
     }
@@ -40,6 +46,12 @@ static void show_stores(struct reactor *r)
     put(r, METRIC_STORE_FLUSHES, sum.flushes);
     put(r, METRIC_STORE_COMPACTIONS, sum.compactions);
     put(r, METRIC_STORE_COMPACTED_BYTES, sum.compacted_bytes);
+    put(r, METRIC_STORE_FLUSHED_BYTES, sum.flushed_bytes);
+    put(r, METRIC_STORE_FLUSHES_WAITING, sum.frozen);
+    put(r, METRIC_STORE_MERGES, sum.merges);
+    put(r, METRIC_STORE_DEBT, sum.merge_debt);
+    put(r, METRIC_STORE_STALLED_MS, sum.stalled_us / 1000);
+    put(r, METRIC_STORE_FILES, sum.files);
     if (port_index(reactor_port(r)) != 0)
         return; /* the cache is one for all reactors */
     put(r, METRIC_CACHE_HITS, sum.cache_hits);

@@ -15,4 +15,5 @@ op_fn *const inner_handlers[INNER_KINDS] = {
     [INNER_CONV_BATCH] = inner_conv_batch,
     [INNER_HOLD] = inner_hold,
     [INNER_MOVE] = inner_move,
+    [INNER_ERASE] = inner_erase,
 };

@@ -19,6 +19,7 @@ enum inner_kind {
     /* asked of a reactor that owns shards */
     INNER_HOLD,       /* struct inner_hold: a step of hold.h; what it says comes in `out` */
     INNER_MOVE,       /* struct inner_move (move.h): a step of moving a shard */
+    INNER_ERASE,      /* struct inner_erase: a page of a conversation loses its content */
     INNER_CONV_BATCH, /* struct inner_conv_batch: summaries and entries of many conversations for one viewer (sync,
                          list) */
 };
@@ -59,6 +60,13 @@ struct inner_conv_batch {
 };
 struct inner_hold {
     enum hold_step { HOLD_PIN, HOLD_CHECKPOINT, HOLD_RELEASE } step;
+};
+struct inner_erase {
+    bool is_status; /* only since_ms is asked for */
+    struct conv_id conv;
+    uint64_t from, to;
+    uint64_t erased, next; /* out: how many had content; where to go on, 0: through */
+    int64_t since_ms;      /* out: purge_since */
 };
 struct inner_users {
     const user_id *v;

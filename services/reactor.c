@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "services/move.h"
 #include "services/notify.h"
+#include "services/purge.h"
 #include "services/reactor_state.h"
 #include "services/receipt.h"
 #include "services/shard_log.h"
@@ -133,6 +134,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     moves_create(r, &r->moves);
     gauges_create(r, &r->gauges);
     trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
+    purge_create(r, &r->purge);
     r->flush.fn = on_turn_end;
     loop_hook(r->loop, &r->flush);
     bus_serve(r->port, runner_serve, r);
@@ -150,6 +152,7 @@ void reactor_destroy(struct reactor *r)
     loop_unhook(&r->flush);
     gauges_destroy(r->gauges);
     reactor_drop_held(r);
+    purge_destroy(r->purge);
     trim_destroy(r->trim);
     stream_close(r->stream);
     r->world->streams[r->conf.index] = NULL;

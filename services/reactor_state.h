@@ -18,6 +18,7 @@ struct reactor {
     struct receipts *receipts;
     struct surveys *surveys;
     struct trim *trim;
+    struct purge *purge;
     struct held *held; /* hold_reactor.c's; NULL: nothing is */
     struct gauges *gauges;
     struct moves *moves;

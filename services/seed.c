@@ -64,7 +64,9 @@ static void account_applied(struct directory *d, struct directory_write *w)
     line[n++] = '\t';
     n = put(line, n, str_of(a->token, TOKEN_TEXT));
     line[n++] = '\n';
-    if (s->conf.line && !s->conf.line(s->conf.arg, str_of(line, n)))
+    if (w->is_kept)
+        end(s, CODE_INTERNAL, "it was kept as a dead letter: ", w->username);
+    else if (s->conf.line && !s->conf.line(s->conf.arg, str_of(line, n)))
         s->is_paused = true;
     s->in_flight--;
     mem_free(a);

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "schema/apply.h"
 #include "schema/applied.h"
+#include "schema/letters.h"
 #include "services/world.h"
 #include <inttypes.h>
 
@@ -21,6 +22,9 @@ struct tables {
     struct arena arena;
     bool is_dirty; /* committed since the last checkpoint */
     uint64_t rows;
+    struct letters_total letters;
+    uint64_t kept;  /* letters, since it was opened */
+    enum err cause; /* of the last record that did not fit */
 };
 
 static size_t find(const struct tables *t, uint64_t log_id)
@@ -76,6 +80,7 @@ enum err tables_open(struct env *env, const char *path, struct tables **out, cha
     TRY(db_checkpoint(t->db));
     TRY(applied_each(t->db, load_applied, t));
     TRY(owed_rows_each_position(t->db, load_owed, t));
+    TRY(letters_total(t->db, &t->letters));
     *out = t;
     return ERR_OK;
 out:
@@ -116,21 +121,174 @@ const struct tables_position *tables_positions(const struct tables *t, size_t *n
 /* Transactions. */
 enum err tables_begin(struct tables *t) { return db_begin(t->db); }
 
-enum err tables_apply(struct tables *t, const struct log_record *r)
+/* The record's own fault, which another try does not heal: its bytes, or a row that it contradicts. All else is the
+ * world's, and of SQLite's file. */
+static enum err fault_of(struct tables *t, enum err decoded, enum err applied)
+{
+    t->cause = decoded != ERR_OK ? decoded : applied;
+    return decoded != ERR_OK || applied == ERR_EXISTS ? ERR_INVALID : applied;
+}
+
+/* As a whole or not at all; what is already in the transaction stays. */
+static enum err apply_whole(struct tables *t, const struct record *r)
+{
+    enum err applied, err;
+
+    TRY(db_run(t->db, "SAVEPOINT record", ""));
+    applied = apply_record(t->db, r);
+    if (applied == ERR_EXISTS)
+        TRY(db_run(t->db, "ROLLBACK TO record", ""));
+    else
+        TRY(applied);
+    TRY(db_run(t->db, "RELEASE record", ""));
+    err = applied;
+out:
+    return err;
+}
+
+/* A record that is passed over counts as what it would have written: whoever measures how far the tables are behind
+ * counted it when it was appended. */
+static void count_rows(struct tables *t, const struct log_record *r)
 {
     struct record record;
-    enum err err;
 
-    TRY(record_decode(r->kind, r->body, &t->arena, &record));
-    t->rows += record_table_rows(&record);
-    if (record_is_for_tables(&record))
-        TRY(apply_record(t->db, &record));
-out:
+    if (record_decode(r->kind, r->body, &t->arena, &record) == ERR_OK)
+        t->rows += record_table_rows(&record);
     arena_deinit(&t->arena);
     t->arena = (struct arena){0};
+}
+
+static enum err apply_now(struct tables *t, const struct log_record *r)
+{
+    struct record record;
+    enum err decoded = record_decode(r->kind, r->body, &t->arena, &record), applied = ERR_OK;
+
+    if (decoded == ERR_OK) {
+        t->rows += record_table_rows(&record);
+        if (record_is_for_tables(&record))
+            applied = apply_whole(t, &record);
+    }
+    arena_deinit(&t->arena);
+    t->arena = (struct arena){0};
+    return fault_of(t, decoded, applied);
+}
+
+static enum err keep(struct tables *t, const struct log_record *r, unsigned attempts, struct str why)
+{
+    struct letter l = {.log_id = r->log_id,
+                       .pos = r->pos,
+                       .kind = r->kind,
+                       .shard = r->shard,
+                       .kept_ms = env_now_ms(t->env),
+                       .attempts = attempts,
+                       .why = why,
+                       .body = r->body};
+    enum err err = letters_put(t->db, &l, &t->letters);
+
+    if (err == ERR_OK)
+        t->kept++;
+    return err;
+}
+
+enum err tables_apply(struct tables *t, const struct log_record *r, bool *is_kept)
+{
+    enum err err = ERR_OK;
+
+    *is_kept = false;
+    if (t->letters.n)
+        TRY(letters_hold(t->db, record_subject(r->kind, r->body), is_kept));
+    if (*is_kept) {
+        count_rows(t, r);
+        return keep(t, r, 0, STR("an earlier record of the same subject is a letter"));
+    }
+    err = apply_now(t, r);
+out:
+    if (err != ERR_OK && err != ERR_LIMIT)
+        log_warn("tables_apply_failed", "log=%016" PRIx64 " offset=%" PRIu64 " kind=%u err=%s", r->log_id, r->pos,
+                 r->kind, err_name(err == ERR_INVALID ? t->cause : err));
+    return err;
+}
+
+enum err tables_keep_letter(struct tables *t, const struct log_record *r, unsigned attempts)
+{
+    enum err cause = t->cause, err = keep(t, r, attempts, str_c(err_text(cause)));
+
+    if (err == ERR_OK)
+        log_error("letter_kept", "log=%016" PRIx64 " offset=%" PRIu64 " kind=%u attempts=%u err=%s", r->log_id, r->pos,
+                  r->kind, attempts, err_name(cause));
+    return err;
+}
+
+struct letters_total tables_letters(const struct tables *t) { return t->letters; }
+
+uint64_t tables_letters_kept(const struct tables *t) { return t->kept; }
+
+/* What a letter was made from, applied in its transaction. */
+static enum err deliver(struct tables *t, uint64_t id, const struct letter *l)
+{
+    struct log_record r = {
+        .log_id = l->log_id, .pos = l->pos, .kind = (uint8_t)l->kind, .shard = l->shard, .body = l->body};
+    enum err err;
+
+    TRY(tables_begin(t));
+    TRY(apply_now(t, &r));
+    TRY(letters_drop(t->db, id));
+    TRY(tables_end(t));
+out:
     if (err != ERR_OK)
-        log_error("tables_apply_failed", "log=%016" PRIx64 " offset=%" PRIu64 " kind=%u err=%s", r->log_id, r->pos,
-                  r->kind, err_name(err));
+        tables_abandon(t);
+    return err;
+}
+
+static enum err note_try(struct tables *t, uint64_t id)
+{
+    enum err err;
+
+    TRY(tables_begin(t));
+    TRY(letters_tried(t->db, id, str_c(err_text(t->cause))));
+    TRY(tables_end(t));
+out:
+    if (err != ERR_OK)
+        tables_abandon(t);
+    return err;
+}
+
+enum err tables_letter_replay(struct tables *t, uint64_t id, uint64_t *first)
+{
+    struct arena arena = {0};
+    struct letter l;
+    enum err err, noted;
+
+    TRY(letters_first(t->db, id, first));
+    TRY(*first == id ? ERR_OK : ERR_AGAIN);
+    TRY(letters_get(t->db, id, &arena, &l));
+    err = deliver(t, id, &l);
+    if (err == ERR_INVALID) {
+        noted = note_try(t, id);
+        err = noted == ERR_OK ? ERR_INVALID : noted;
+    }
+    TRY(err);
+    log_info("letter_replayed", "id=%" PRIu64 " log=%016" PRIx64 " offset=%" PRIu64, id, l.log_id, l.pos);
+    err = letters_total(t->db, &t->letters);
+out:
+    arena_deinit(&arena);
+    return err;
+}
+
+enum err tables_letter_drop(struct tables *t, uint64_t id)
+{
+    uint64_t first;
+    enum err err;
+
+    TRY(letters_first(t->db, id, &first)); /* NOT_FOUND */
+    TRY(tables_begin(t));
+    TRY(letters_drop(t->db, id));
+    TRY(tables_end(t));
+    log_warn("letter_dropped", "id=%" PRIu64, id);
+    err = letters_total(t->db, &t->letters);
+out:
+    if (err != ERR_OK)
+        tables_abandon(t);
     return err;
 }
 
@@ -168,6 +326,9 @@ void tables_abandon(struct tables *t)
     db_rollback(t->db);
     for (size_t i = 0; i < t->n; i++)
         t->next[i] = (struct next){t->at[i].applied, t->at[i].owed};
+    if (letters_total(t->db, &t->letters) !=
+        ERR_OK) /* SQLite reads nothing now: whatever comes next is asked about letters */
+        t->letters = (struct letters_total){.n = LETTERS_MAX};
 }
 
 enum err tables_end(struct tables *t)
@@ -215,10 +376,12 @@ struct replay {
 static enum err replay_one(void *arg, const struct log_record *r)
 {
     struct replay *p = arg;
+    bool is_kept;
     enum err err;
 
     p->failed_at = r->pos;
-    TRY(tables_apply(p->t, r));
+    err = tables_apply(p->t, r, &is_kept);
+    TRY(err == ERR_INVALID ? tables_keep_letter(p->t, r, 1) : err);
     if (++p->n % REPLAY_BATCH)
         return ERR_OK;
     TRY(tables_reached(p->t, p->log_id, r->next));
@@ -250,7 +413,9 @@ enum err tables_replay(struct tables *t, const char *log_dir, uint64_t log_id, u
 out:
     tables_abandon(t);
     buf_printf(&text, "log %016" PRIx64 " at offset %" PRIu64 " cannot be applied to the tables: %s", log_id,
-               p.failed_at, err_text(err));
+               p.failed_at,
+               err == ERR_LIMIT ? "there are too many dead letters; see `parley dead list`, replay or drop some"
+                                : err_text(err));
     buf_char(&text, '\0');
     *why = text.p;
     return err;

@@ -7,6 +7,7 @@
  * Thread: one at a time (recovery's, then the directory's). Memory: what is passed is borrowed for the call. */
 #pragma once
 #include "queue/seglog.h"
+#include "schema/letters.h"
 #include "schema/owed_rows.h"
 
 struct tables;
@@ -34,11 +35,21 @@ MUST_CHECK enum err tables_replay(struct tables *t, const char *log_dir, uint64_
 /* Forgets the positions of all logs but these: of those that were removed. */
 MUST_CHECK enum err tables_keep(struct tables *t, const uint64_t *log_ids, size_t n);
 
-/* One transaction: begin, any number of applies, reached (moves a log's position), then end or abandon. After an error
- * of apply, abandon and look at it: FULL heals when there is space, anything else is damage and was logged with log and
- * offset. */
+/* One transaction: begin, any number of applies, reached (moves a log's position), then end or abandon. */
 MUST_CHECK enum err tables_begin(struct tables *t);
-MUST_CHECK enum err tables_apply(struct tables *t, const struct log_record *r);
+/* INVALID: the record does not fit (nobody wrote such bytes, a later program did, or it contradicts a row); nothing of
+ * it happened, the transaction goes on, and the caller tries again or keeps it as a letter. *is_kept: it became one
+ * unasked, behind another of its subject (letters.h). LIMIT: it would have, but there are too many. Any other error is
+ * the world's: abandon and look at it; FULL heals when there is space. */
+MUST_CHECK enum err tables_apply(struct tables *t, const struct log_record *r, bool *is_kept);
+/* Of a record that just did not fit: passes it over. LIMIT: there are too many letters. */
+MUST_CHECK enum err tables_keep_letter(struct tables *t, const struct log_record *r, unsigned attempts);
+struct letters_total tables_letters(const struct tables *t);
+uint64_t tables_letters_kept(const struct tables *t); /* since it was opened */
+/* Outside of a transaction: applies a letter again, and is rid of it. NOT_FOUND; AGAIN: *first must go before it;
+ * INVALID: it still does not fit, CORRUPT: it is damaged: it stays. */
+MUST_CHECK enum err tables_letter_replay(struct tables *t, uint64_t id, uint64_t *first);
+MUST_CHECK enum err tables_letter_drop(struct tables *t, uint64_t id); /* NOT_FOUND */
 uint64_t tables_rows(const struct tables *t); /* about how many were written since it was opened, or tried to */
 MUST_CHECK enum err tables_reached(struct tables *t, uint64_t log_id, uint64_t pos);
 /* Adds to what is owed, or clears it. */

@@ -47,17 +47,26 @@ static uint64_t stores_durable(struct trim *t, uint64_t log_id, uint64_t end)
     return pos;
 }
 
+/* Who is furthest behind is who holds the log. */
+static void show_lag(struct trim *t, enum metric_id id, uint64_t end, uint64_t pos)
+{
+    metric_put(reactor_metrics(t->r), id, (int64_t)(end - smaller(end, pos)));
+}
+
 static void trim_log(struct trim *t)
 {
     struct stream *s = reactor_stream(t->r);
     uint64_t end = stream_committed(s), pos = stores_durable(t, stream_log_id(s), end), tables = 0, owed = 0;
 
     views_durable(t->views, stream_log_id(s), &tables, &owed);
+    show_lag(t, METRIC_VIEW_STORES, end, pos);
+    show_lag(t, METRIC_VIEW_TABLES, end, tables);
+    show_lag(t, METRIC_VIEW_OWED, end, owed);
     pos = smaller(pos, tables);
     pos = smaller(pos, owed + OWED_BEHIND_BYTES < end ? end - OWED_BEHIND_BYTES : owed);
     if (pos > stream_trimmed(s) && !t->is_held)
         stream_trim(s, pos);
-    metric_put(reactor_metrics(t->r), METRIC_LOG_LAG, (int64_t)(end - smaller(end, pos)));
+    show_lag(t, METRIC_LOG_LAG, end, pos);
 }
 
 static bool store_has_old(struct lsm *l, const struct views_log *logs, size_t n)

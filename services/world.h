@@ -16,11 +16,12 @@ struct directory;
 struct account_gate;
 
 struct world_limits {
-    uint64_t group_members; /* 1,024 by default */
-    uint64_t convs_bytes;   /* of conversations in memory, over all reactors; 0: 64 MiB */
-    uint64_t heads_bytes;   /* of what stays behind of those that had to go; 0: 8 MiB */
-    uint64_t user_groups;   /* that one user may be, or have been, in; 0: 20,000 */
-    uint64_t tables_lag;    /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
+    uint64_t group_members;  /* 1,024 by default */
+    uint64_t convs_bytes;    /* of conversations in memory, over all reactors; 0: 64 MiB */
+    uint64_t heads_bytes;    /* of what stays behind of those that had to go; 0: 8 MiB */
+    uint64_t user_groups;    /* that one user may be, or have been, in; 0: 20,000 */
+    int64_t erase_within_ms; /* until what was erased has left the files; 0: a day */
+    uint64_t tables_lag;     /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
 };
 struct world {
     struct env *env;
@@ -35,6 +36,7 @@ struct world {
     struct account_gate *gate;             /* passwords, of all reactors */
     _Atomic uint64_t revocations; /* counted up between a token's death and its announcement: see proto/auth.h */
     _Atomic uint64_t tables_lag;  /* rows in the reactors' logs that the tables don't have yet, about */
+    _Atomic uint64_t erasings;    /* how many ERASE records were committed since the start */
     _Atomic bool draining;
 };
 /* The tables have so much to catch up with that nobody should give them much more. */

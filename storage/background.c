@@ -48,7 +48,8 @@ static void at_home(struct job *j)
     task_free(t);
 }
 
-enum err background_start(struct background *b, void (*run)(void *), void (*done)(void *), void *arg)
+enum err background_start(struct background *b, enum job_class class, uint64_t due_us, void (*run)(void *),
+                          void (*done)(void *), void *arg)
 {
     if (!b->home) {
         run(arg);
@@ -56,7 +57,7 @@ enum err background_start(struct background *b, void (*run)(void *), void (*done
         return ERR_OK;
     }
     struct task *t = mem_new(struct task);
-    t->job = (struct job){.home = b->home, .run = on_worker, .done = at_home};
+    t->job = (struct job){.home = b->home, .run = on_worker, .done = at_home, .class = class, .due_us = due_us};
     t->run = run;
     t->done = done;
     t->arg = arg;

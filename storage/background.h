@@ -11,8 +11,9 @@ struct background {
     struct link out; /* jobs that have not come home */
 };
 void background_init(struct background *b, struct pool *pool, struct mailbox *home);
-/* LIMIT: the pool has enough; nothing happened. */
-MUST_CHECK enum err background_start(struct background *b, void (*run)(void *), void (*done)(void *), void *arg);
+/* The class and the time are a job's (worker.h). LIMIT: the pool has enough; nothing happened. */
+MUST_CHECK enum err background_start(struct background *b, enum job_class class, uint64_t due_us, void (*run)(void *),
+                                     void (*done)(void *), void *arg);
 /* Waits until no job runs. Those that have not come home never will: their done is not called. The pool must be
  * destroyed, or the home drained, before the home goes. */
 void background_deinit(struct background *b);

@@ -91,6 +91,15 @@ static void open_inputs(struct build *b)
     mem_free(inputs);
 }
 
+/* How many hashes the inputs' filters hold, at most: so many the merged one can't pass. */
+static size_t hashes_of(const struct build *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->conf.n_tables; i++)
+        n += b->tables[i]->filter.len * 8 / SST_BITS_PER_KEY + 1;
+    return n;
+}
+
 static enum err start(struct build *b)
 {
     assert(!b->conf.memtable == (b->conf.n_tables > 0));
@@ -103,6 +112,8 @@ static enum err start(struct build *b)
     TRY(fs_open(b->conf.fs, b->path, FS_CREATE_NEW, &b->file));
     b->is_started = true;
     sst_writer_init(&b->writer, b->file, b->conf.table, b->conf.filter_prefix);
+    if (b->conf.n_tables)
+        TRY(sst_writer_expect(&b->writer, hashes_of(b)));
     open_inputs(b);
 out:
     return err;

@@ -7,8 +7,11 @@
 enum { COMPACT_RATIO = 8 };
 struct compact_table {
     uint64_t bytes;
+    uint64_t weight; /* what it keeps in memory: filter and index; a merged table keeps the sum at most */
     bool is_merging; /* taken by a merge that runs */
 };
 /* Finds a run of neighbours worth merging among tables given newest first: [*first, *first + *n). False: none. `unit`
- * is what a flush writes at most. */
-bool compact_pick(const struct compact_table *tables, size_t n_tables, uint64_t unit, size_t *first, size_t *n);
+ * is what a flush writes at most. No merge's tables weigh more than `weight_max` together; a table of more than half of
+ * that is not merged any more. */
+bool compact_pick(const struct compact_table *tables, size_t n_tables, uint64_t unit, uint64_t weight_max,
+                  size_t *first, size_t *n);

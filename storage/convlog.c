@@ -19,6 +19,8 @@
  * with everything; of a group the state and the author's cursors, apart from the member because ranges are seldom
  * changed. A message is three puts in a pair and four in a group, at any group's size.
  *
+ * Erasing puts the entry again, as a stub; its cid stays, so that a repeat of the send is found and makes nothing new.
+ *
  * Invariants: what one record puts becomes durable together (lsm.h); seqs 1..head each have an entry; every entry has
  * its cid; cursors exist only of members; a pair has no keys 2, 3 and 4. A value that breaks them is CORRUPT, never
  * guessed. */
@@ -111,6 +113,22 @@ out:
     return err;
 }
 
+/* The stubs stand where the messages stood. What the memtables and tables still hold of them is dead from here on, and
+ * leaves by lsm_purge. */
+static enum err put_stubs(struct putting *p, const struct erase_record *e)
+{
+    enum err err = ERR_OK;
+
+    lsm_erased(p->lsm, e->ts);
+    for (size_t i = 0; i < e->n; i++) {
+        buf_clear(&p->value);
+        record_encode(&(struct record){.kind = RECORD_ENTRY, .entry = e->stubs[i]}, &p->value);
+        TRY(put(p, key_of_number(p->shard, &e->conv, WHAT_ENTRY, e->stubs[i].seq)));
+    }
+out:
+    return err;
+}
+
 enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
                            const struct authority *now)
 {
@@ -124,6 +142,8 @@ enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r
         err = put_state(&p);
     else if (r->kind == RECORD_UNCHANGED)
         err = put_cid(&p, &r->entry);
+    else if (r->kind == RECORD_ERASE)
+        err = put_stubs(&p, &r->erase);
     else if (r->kind == RECORD_RECEIPT)
         err = now->kind == CONV_PAIR ? put_state(&p) : put_cursors(&p, r->receipt.user);
     buf_deinit(&p.value);

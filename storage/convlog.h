@@ -52,8 +52,8 @@ struct authority {
     uint32_t members_cap; /* authority.c's */
 };
 
-/* Applies one conversation record to the store: ENTRY, RECEIPT, BLOCK, UNCHANGED. It must be given in log order. For
- * ENTRY the conversation's head, the cid index and the members it changes are put in the same breath. `now` is the
+/* Applies one conversation record to the store: ENTRY, RECEIPT, BLOCK, UNCHANGED, ERASE. It must be given in log order.
+ * For ENTRY the conversation's head, the cid index and the members it changes are put in the same breath. `now` is the
  * caller's in-memory authority (the committed one), already changed by authority_apply, so nothing is read back; what
  * the record touched is written. LIMIT as lsm_put: some of it may be in; give the same record again. */
 MUST_CHECK enum err convlog_put(struct lsm *l, uint16_t shard, const struct record *r, const struct authority *now);

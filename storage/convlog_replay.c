@@ -71,6 +71,8 @@ static const struct conv_id *conv_of(const struct record *r)
         return &r->receipt.conv;
     case RECORD_BLOCK:
         return &r->block.conv;
+    case RECORD_ERASE:
+        return &r->erase.conv;
     default:
         return NULL;
     }
@@ -81,7 +83,7 @@ static size_t growth(const struct record *r, size_t bytes)
 {
     if (r->kind == RECORD_ENTRY && r->entry.kind == ENTRY_MESSAGE)
         return 16 * (1 + r->entry.n_mentions);
-    return 32 * bytes;
+    return r->kind == RECORD_ERASE ? 0 : 32 * bytes; /* erasing leaves the authority as it is */
 }
 
 enum err convlog_replay_record(struct convlog_replay *p, struct lsm *l, uint16_t shard, unsigned kind, struct str body)

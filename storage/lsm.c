@@ -17,7 +17,7 @@
 #include <inttypes.h>
 #include <sched.h>
 
-enum { MEMTABLE_BYTES = 16 << 20 };
+enum { MEMTABLE_BYTES = 16 << 20, TABLE_MEMORY = 512 << 20 };
 
 /* --- opening --- */
 
@@ -134,6 +134,8 @@ static struct lsm *make(const struct lsm_conf *c)
     l->conf = *c;
     if (l->conf.memtable_bytes == 0)
         l->conf.memtable_bytes = MEMTABLE_BYTES;
+    if (l->conf.table_memory == 0)
+        l->conf.table_memory = TABLE_MEMORY;
     l->fs = c->env->fs;
     l->dir = mem_dup(str_c(c->dir));
     l->conf.dir = l->dir;
@@ -156,6 +158,7 @@ enum err lsm_open(const struct lsm_conf *c, struct lsm **out, char **why)
     TRY(open_tables(l, &m, &reason));
     l->next_table = m.next_table;
     l->generation = m.generation;
+    l->purge.tables_ms = m.erased_ms;
     positions_copy(&m.durable, &l->durable);
     positions_copy(&m.durable, &l->applied);
     *out = l;
@@ -188,6 +191,7 @@ enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct ls
     TRY(open_tables(l, &m, &reason));
     l->next_table = m.next_table;
     l->generation = m.generation;
+    l->purge.tables_ms = m.erased_ms;
     positions_copy(&m.durable, &l->durable);
     positions_copy(&m.durable, &l->applied);
     *out = l;
@@ -231,6 +235,12 @@ static bool is_out_of_room(const struct lsm *l)
     return l->n_frozen == FROZEN_MAX && memtable_bytes(l->active) >= 2 * l->conf.memtable_bytes;
 }
 
+static void note_busy(struct lsm *l)
+{
+    if (l->busy_since_us == 0)
+        l->busy_since_us = env_mono_us(l->conf.env);
+}
+
 static enum err may_put(struct lsm *l, struct str key)
 {
     if (key.len == 0 || key.len > BLOCK_KEY_MAX)
@@ -239,7 +249,10 @@ static enum err may_put(struct lsm *l, struct str key)
         lsm_poke(l); /* a flush that waits for space may be due */
     if (l->failed != ERR_OK)
         return l->failed;
-    return is_out_of_room(l) ? ERR_LIMIT : ERR_OK;
+    if (!is_out_of_room(l))
+        return ERR_OK;
+    note_busy(l);
+    return ERR_LIMIT;
 }
 
 void lsm_mirror(struct lsm *l, uint8_t first, lsm_mirror_fn *fn, void *arg)
@@ -281,8 +294,11 @@ bool lsm_is_busy(struct lsm *l)
 {
     if (l->retry_at_us)
         lsm_poke(l);
-    return l->failed != ERR_OK || l->is_full || l->n_frozen == FROZEN_MAX ||
-           (l->n_frozen == FROZEN_MAX - 1 && memtable_bytes(l->active) >= l->conf.memtable_bytes / 2);
+    bool is_busy = l->failed != ERR_OK || l->is_full || l->n_frozen == FROZEN_MAX ||
+                   (l->n_frozen == FROZEN_MAX - 1 && memtable_bytes(l->active) >= l->conf.memtable_bytes / 2);
+    if (is_busy)
+        note_busy(l);
+    return is_busy;
 }
 
 bool lsm_is_full(const struct lsm *l) { return l->is_full && !l->is_scarce; }
@@ -292,6 +308,7 @@ static void freeze(struct lsm *l)
     struct lsm_frozen *f = &l->frozen[l->n_frozen++];
     f->table = l->active;
     positions_copy(&l->applied, &f->positions);
+    lsm_purge_frozen(l, f);
     memtable_create(&l->active);
     l->freeze_wanted = false;
 }
@@ -339,7 +356,10 @@ void lsm_forget_log(struct lsm *l, uint64_t log_id) { positions_forget(&l->appli
  * is referenced. */
 void lsm_checkpoint_begin(struct lsm *l, struct lsm_checkpoint *out)
 {
-    struct manifest m = {.generation = l->generation, .next_table = l->next_table, .n_tables = l->n_tables};
+    struct manifest m = {.generation = l->generation,
+                         .next_table = l->next_table,
+                         .n_tables = l->n_tables,
+                         .erased_ms = lsm_purge_installed(l)};
 
     *out = (struct lsm_checkpoint){.tables = mem_new_array(struct sst *, l->n_tables), .n = l->n_tables};
     m.tables = mem_new_array(struct manifest_table, l->n_tables);
@@ -385,5 +405,6 @@ void lsm_stats(const struct lsm *l, struct lsm_stats *out)
         s.index_bytes += l->tables[i]->index->len;
         s.filter_bytes += l->tables[i]->filter.len;
     }
+    lsm_tasks_stats(l, &s);
     *out = s;
 }

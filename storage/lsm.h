@@ -24,6 +24,8 @@ struct lsm_conf {
     struct mailbox *home;
     struct block_cache *cache; /* shared by the stores of a process; thread-safe */
     size_t memtable_bytes;     /* 0: 16 MiB */
+    uint64_t
+        table_memory; /* what a table's filter and index may take, at most; 0: 512 MiB. Larger ones stay as they are */
     size_t
         filter_prefix; /* leading bytes of a key that get a filter entry of their own beside the whole key's: 0 none */
     void (*on_durable)(void *arg);               /* a flush finished: lsm_durable moved; may be NULL */
@@ -62,6 +64,16 @@ uint64_t lsm_position(const struct lsm *l, uint64_t log_id); /* applied, in memo
 bool lsm_is_clean(const struct lsm *l);                      /* nothing is in memory that is not on disk */
 void lsm_forget_log(struct lsm *l, uint64_t log_id); /* that log is gone: drop its position with the next flush */
 
+/* Erasing for good. What was overwritten or deleted stands in older tables until a merge meets it. lsm_erased says that
+ * what is put in this batch makes something dead that must leave the files; the store keeps the oldest such moment,
+ * across restarts too, until a purge has merged every table that was there. */
+void lsm_erased(struct lsm *l, int64_t at_ms);
+/* The oldest moment of erasing of which something may still be in a table; 0: none. */
+int64_t lsm_erased_since(const struct lsm *l);
+/* Has everything that was erased at or before `until_ms` leave the tables: flushes, then merges all tables into one, in
+ * the usual steps on workers. To be called again, now and then, until lsm_erased_since is later or 0. */
+void lsm_purge(struct lsm *l, int64_t until_ms);
+
 /* Reading. `need` collects the blocks that were missing; after lsm_need_load has called back (or blocking load), repeat
  * the same read: blocks loaded for it stay until lsm_need_deinit. A NULL need reads blocking (tools, recovery). */
 struct lsm_need; /* embedded by the asker: storage/lsm_need.h */
@@ -94,5 +106,9 @@ struct lsm_stats {
     uint64_t table_bytes, index_bytes, filter_bytes;         /* on disk; of these, kept in memory */
     uint64_t entries, flushes, compactions, compacted_bytes; /* entries: all versions and tombstones */
     uint64_t cache_hits, cache_misses;                       /* of the cache, which stores share */
+    uint64_t flushed_bytes; /* written by flushes: with compacted_bytes, all that was written for it */
+    uint64_t stalled_us;    /* how long writers were told to wait (lsm_is_busy, LIMIT) */
+    uint64_t merge_debt;    /* bytes of tables that merges work on or could */
+    size_t merges, files;   /* merges that run; tables open, with those being made and those still read */
 };
 void lsm_stats(const struct lsm *l, struct lsm_stats *out);

@@ -1,12 +1,12 @@
 /* lsm_store: what the files of the engine share: lsm.c (opening, writing), lsm_tasks.c (flush, merge, manifest),
- * lsm_read.c (reading), lsm_need.c (loading). Nobody else includes it. */
+ * lsm_purge.c (erasing), lsm_read.c (reading), lsm_need.c (loading). Nobody else includes it. */
 #pragma once
 #include "storage/background.h"
 #include "storage/build.h"
 #include "storage/lsm.h"
 #include "storage/manifest.h"
 
-enum { FROZEN_MAX = 3, MERGES_MAX = 2, TASKS = 1 + MERGES_MAX };
+enum { FROZEN_MAX = 3, MERGES_MAX = 4 /* a tier each */, TASKS = 1 + MERGES_MAX };
 
 /* The making of one table. A step on a worker, home, the next step; then the manifest, then it counts. */
 struct lsm_task {
@@ -33,7 +33,8 @@ struct lsm {
     struct lsm_frozen {
         struct memtable *table;
         struct positions positions; /* with it on disk, these are durable */
-    } frozen[FROZEN_MAX];           /* oldest first */
+        int64_t erased_ms;
+    } frozen[FROZEN_MAX]; /* oldest first */
     size_t n_frozen;
     size_t unapplied;   /* puts since lsm_applied: the memtable may not be frozen among them */
     bool freeze_wanted; /* lsm_flush came in between */
@@ -50,6 +51,13 @@ struct lsm {
         struct buf encoded;
         enum err err;
     } commit;
+    struct lsm_purge {
+        int64_t active_ms, tables_ms,
+            newer_ms; /* oldest erasing: in the active memtable; in tables that the purge under
+                         way takes, or the next will; in those that came after it began */
+        bool is_wanted;
+        const struct lsm_task *task; /* that does it */
+    } purge;
     struct sst **dead; /* no longer named by the manifest, no longer read: files to remove */
     size_t n_dead;
     bool is_poking;
@@ -59,15 +67,27 @@ struct lsm {
     uint64_t retry_at_us, merge_at_us; /* 0: now */
     enum err failed;                   /* for good */
     atomic_size_t n_loading;           /* needs that a worker has, or will have */
-    uint64_t flushes, compactions, compacted_bytes;
+    uint64_t flushes, compactions, compacted_bytes, flushed_bytes;
+    uint64_t busy_since_us, stalled_us; /* 0: is not busy */
 };
 
 static inline void lsm_table_ref(struct sst *t) { t->refs++; }
 void lsm_table_unref(struct lsm *l, struct sst *t); /* the last one has the file removed */
 /* Starts whatever is due. Harmless at any time. */
 void lsm_poke(struct lsm *l);
+/* What lsm_stats says of the background. */
+void lsm_tasks_stats(const struct lsm *l, struct lsm_stats *out);
 /* After background_deinit: frees what tasks hold. */
 void lsm_tasks_deinit(struct lsm *l);
+/* lsm_purge.c. What the manifest says of erasing, when what is COMMITTING is in it. */
+int64_t lsm_purge_next(const struct lsm *l);
+int64_t lsm_purge_installed(const struct lsm *l); /* of the tables as they are read now */
+/* With is_wanted: the run of tables to merge, all of them; false: not now. No other merge begins meanwhile. */
+bool lsm_purge_pick(struct lsm *l, size_t *first, size_t *n);
+/* A memtable was frozen; the oldest frozen one was installed; a task ended. */
+void lsm_purge_frozen(struct lsm *l, struct lsm_frozen *f);
+void lsm_purge_flushed(struct lsm *l, const struct lsm_frozen *f);
+void lsm_purge_ended(struct lsm *l, const struct lsm_task *t, bool is_installed);
 /* What a scan asks for, and the prefix that all its keys share, when filters know prefixes of that length (else empty).
  */
 struct lsm_range {

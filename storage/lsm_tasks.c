@@ -69,6 +69,7 @@ static void task_end(struct lsm_task *t)
     build_destroy(t->build);
     t->build = NULL;
     t->made = NULL;
+    lsm_purge_ended(t->lsm, t, false);
     drop_inputs(t);
     t->state = TASK_IDLE;
 }
@@ -115,7 +116,8 @@ static void step_done(void *arg)
 static bool start_step(struct lsm_task *t)
 {
     t->state = TASK_OUT;
-    enum err err = background_start(&t->lsm->background, step_run, step_done, t);
+    enum job_class class = is_flush(t) ? JOB_FLUSH : JOB_MERGE;
+    enum err err = background_start(&t->lsm->background, class, 0, step_run, step_done, t);
     if (err != ERR_OK)
         t->state = TASK_READY; /* the pool is full: the next poke tries again */
     return err == ERR_OK;
@@ -143,12 +145,13 @@ static bool begin_flush(struct lsm_task *t)
     return true;
 }
 
-static bool pick_merge(struct lsm *l, size_t *first, size_t *n)
+static bool pick_merge(const struct lsm *l, size_t *first, size_t *n)
 {
     struct compact_table *tables = mem_new_array(struct compact_table, l->n_tables);
     for (size_t i = 0; i < l->n_tables; i++)
-        tables[i] = (struct compact_table){l->tables[i]->bytes, l->tables[i]->is_merging};
-    bool found = compact_pick(tables, l->n_tables, l->conf.memtable_bytes, first, n);
+        tables[i] = (struct compact_table){l->tables[i]->bytes, l->tables[i]->filter.len + l->tables[i]->index->len,
+                                           l->tables[i]->is_merging};
+    bool found = compact_pick(tables, l->n_tables, l->conf.memtable_bytes, l->conf.table_memory, first, n);
     mem_free(tables);
     return found;
 }
@@ -167,8 +170,13 @@ static bool begin_merge(struct lsm_task *t)
 {
     struct lsm *l = t->lsm;
     size_t first, n;
-    if (!is_merge_due(l) || !pick_merge(l, &first, &n))
+    if (l->purge.is_wanted && !l->purge.task) {
+        if (!lsm_purge_pick(l, &first, &n))
+            return false;
+        l->purge.task = t;
+    } else if (!is_merge_due(l) || !pick_merge(l, &first, &n)) {
         return false;
+    }
     t->inputs = mem_new_array(struct sst *, n);
     t->n_inputs = n;
     struct build_conf c = build_conf(l);
@@ -234,6 +242,7 @@ static void install_tables(struct lsm *l)
 static void install_flush(struct lsm *l)
 {
     struct lsm_frozen *f = &l->frozen[0];
+    lsm_purge_flushed(l, f);
     positions_deinit(&l->durable);
     l->durable = f->positions;
     memtable_destroy(f->table);
@@ -241,6 +250,9 @@ static void install_flush(struct lsm *l)
     memmove(f, f + 1, l->n_frozen * sizeof(*f));
     l->frozen[l->n_frozen] = (struct lsm_frozen){0};
     l->flushes++;
+    if (l->busy_since_us)
+        l->stalled_us += env_mono_us(l->conf.env) - l->busy_since_us;
+    l->busy_since_us = 0;
 }
 
 static void say_space(struct lsm *l)
@@ -262,10 +274,13 @@ static void install(struct lsm *l)
             l->compactions++;
             l->compacted_bytes += t->made ? t->made->bytes : 0;
         }
+        if (t->made && is_flush(t))
+            l->flushed_bytes += t->made->bytes;
         if (t->made) {
             t->made->cache_id = block_cache_new_table(l->conf.cache);
             lsm_table_unref(l, t->made); /* the list has its own */
         }
+        lsm_purge_ended(l, t, true);
         task_end(t);
     }
     if (flushed)
@@ -306,6 +321,7 @@ static void describe(struct lsm *l, struct manifest *m)
     manifest_deinit(m);
     m->generation = l->generation + 1;
     m->next_table = l->next_table;
+    m->erased_ms = lsm_purge_next(l);
     m->n_tables = next_tables(l, tables);
     m->tables = mem_new_array(struct manifest_table, m->n_tables);
     for (size_t i = 0; i < m->n_tables; i++)
@@ -329,7 +345,7 @@ static bool start_commit(struct lsm *l)
     buf_clear(&l->commit.encoded);
     manifest_encode(&l->commit.next, &l->commit.encoded);
     l->commit.is_out = true;
-    if (background_start(&l->background, commit_run, commit_done, l) == ERR_OK)
+    if (background_start(&l->background, JOB_FLUSH, 0, commit_run, commit_done, l) == ERR_OK)
         return true;
     l->commit.is_out = false;
     for (struct lsm_task *t = l->task; t < l->task + TASKS; t++)
@@ -364,7 +380,7 @@ static bool start_burial(struct lsm *l)
         return false;
     struct burial *b = mem_new(struct burial);
     *b = (struct burial){l->fs, l->dead, l->n_dead};
-    if (background_start(&l->background, bury_run, bury_done, b) != ERR_OK) {
+    if (background_start(&l->background, JOB_MERGE, 0, bury_run, bury_done, b) != ERR_OK) {
         mem_free(b);
         return false;
     }
@@ -401,6 +417,25 @@ void lsm_poke(struct lsm *l)
     while (poke_once(l))
         ;
     l->is_poking = false;
+}
+
+void lsm_tasks_stats(const struct lsm *l, struct lsm_stats *out)
+{
+    size_t first, n = 0;
+    out->compactions = l->compactions;
+    out->compacted_bytes = l->compacted_bytes;
+    out->flushed_bytes = l->flushed_bytes;
+    out->stalled_us = l->stalled_us + (l->busy_since_us ? env_mono_us(l->conf.env) - l->busy_since_us : 0);
+    out->files = l->n_tables + l->n_dead;
+    for (const struct lsm_task *t = l->task; t < l->task + TASKS; t++) {
+        out->files += t->state != TASK_IDLE;
+        out->merges += t->n_inputs > 0;
+        for (size_t i = 0; i < t->n_inputs; i++)
+            out->merge_debt += t->inputs[i]->bytes;
+    }
+    if (pick_merge(l, &first, &n))
+        for (size_t i = 0; i < n; i++)
+            out->merge_debt += l->tables[first + i]->bytes;
 }
 
 void lsm_tasks_deinit(struct lsm *l)

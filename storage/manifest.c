@@ -1,6 +1,6 @@
 /* DIR/MANIFEST, little endian:
  *
- *   u64 magic "PRLYMANI"   u32 version   u64 generation   u64 next table id
+ *   u64 magic "PRLYMANI"   u32 version   u64 generation   u64 next table id   u64 erased, ms since 1970
  *   u32 tables, then each, newest first:  u64 id   u64 bytes of its file
  *   u32 logs, then each:                  u64 log id   u64 durable position
  *   u64 XXH3 of all before
@@ -14,7 +14,7 @@
 #include "base/hash.h"
 
 #define MAGIC 0x494e414d594c5250u
-enum { VERSION = 1, FILE_MAX = 64 << 20, TABLES_MAX = 1 << 20, LOGS_MAX = 1 << 20 };
+enum { VERSION = 2, FILE_MAX = 64 << 20, TABLES_MAX = 1 << 20, LOGS_MAX = 1 << 20 };
 
 void positions_deinit(struct positions *p)
 {
@@ -86,6 +86,7 @@ void manifest_encode(const struct manifest *m, struct buf *out)
     enc_add_u32(out, VERSION);
     enc_add_u64(out, m->generation);
     enc_add_u64(out, m->next_table);
+    enc_add_u64(out, (uint64_t)m->erased_ms);
     enc_add_u32(out, (uint32_t)m->n_tables);
     for (size_t i = 0; i < m->n_tables; i++) {
         enc_add_u64(out, m->tables[i].id);
@@ -131,6 +132,7 @@ enum err manifest_decode(struct str bytes, struct manifest *out)
     TRY(dec_get_u32(&d) == VERSION ? ERR_OK : ERR_UNSUPPORTED);
     m.generation = dec_get_u64(&d);
     m.next_table = dec_get_u64(&d);
+    m.erased_ms = (int64_t)dec_get_u64(&d);
     TRY(decode_lists(&d, &m));
     *out = m;
     m = (struct manifest){0};

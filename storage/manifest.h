@@ -20,6 +20,7 @@ bool positions_eq(const struct positions *a, const struct positions *b);
 
 struct manifest {
     uint64_t generation; /* how often it was switched */
+    int64_t erased_ms;   /* the oldest erasing of which an older version may be in a table; 0: none */
     uint64_t next_table; /* ids below it were given away, to live tables or others */
     struct manifest_table {
         uint64_t id, bytes;

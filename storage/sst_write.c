@@ -12,7 +12,6 @@
 #include "storage/sst_write.h"
 #include "base/enc.h"
 #include "base/hash.h"
-#include "storage/bloom.h"
 #include <assert.h>
 
 enum { WRITE_BYTES = 256 << 10, SYNC_BYTES = 8 << 20 };
@@ -22,6 +21,12 @@ void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, si
     *w = (struct sst_writer){.file = file, .table = table, .filter_prefix = filter_prefix};
 }
 
+enum err sst_writer_expect(struct sst_writer *w, size_t hashes)
+{
+    assert(w->entries == 0);
+    return bloom_begin(&w->bloom, hashes, SST_BITS_PER_KEY);
+}
+
 void sst_writer_deinit(struct sst_writer *w)
 {
     buf_deinit(&w->pending);
@@ -29,17 +34,24 @@ void sst_writer_deinit(struct sst_writer *w)
     block_builder_deinit(&w->index);
     buf_deinit(&w->first);
     buf_deinit(&w->hashes);
+    bloom_deinit(&w->bloom);
 }
 
+/* In pieces: a filter of a large table is many times what may be unsynced. */
 static enum err write_pending(struct sst_writer *w)
 {
-    enum err err = file_write(w->file, w->pending.p, w->pending.len, w->written);
+    enum err err = ERR_OK;
+    for (size_t done = 0, n; done < w->pending.len; done += n) {
+        n = w->pending.len - done < SYNC_BYTES ? w->pending.len - done : SYNC_BYTES;
+        TRY(file_write(w->file, w->pending.p + done, n, w->written + done));
+        if (w->written + done + n - w->synced >= SYNC_BYTES) {
+            w->synced = w->written + done + n;
+            TRY(file_sync(w->file));
+        }
+    }
+out:
     w->written += w->pending.len;
     buf_clear(&w->pending);
-    if (err == ERR_OK && w->written - w->synced >= SYNC_BYTES) {
-        w->synced = w->written;
-        err = file_sync(w->file);
-    }
     return err;
 }
 
@@ -69,7 +81,13 @@ static enum err cut_block(struct sst_writer *w)
     return w->pending.len >= WRITE_BYTES ? write_pending(w) : ERR_OK;
 }
 
-static void add_hash(struct sst_writer *w, uint64_t hash) { buf_add(&w->hashes, &hash, sizeof(hash)); }
+static void add_hash(struct sst_writer *w, uint64_t hash)
+{
+    if (w->bloom.lines)
+        bloom_add(&w->bloom, hash);
+    else
+        buf_add(&w->hashes, &hash, sizeof(hash));
+}
 
 static void add_to_filter(struct sst_writer *w, struct str key)
 {
@@ -120,17 +138,29 @@ static void put_footer(struct sst_writer *w, struct place meta)
     w->pending.len += SST_FOOTER_BYTES;
 }
 
+/* The filter, in `out` or the builder's memory. */
+static struct str make_filter(struct sst_writer *w, struct buf *out)
+{
+    if (w->bloom.lines)
+        return bloom_end(&w->bloom, SST_BITS_PER_KEY);
+    bloom_build((const uint64_t *)(void *)w->hashes.p, w->hashes.len / sizeof(uint64_t), SST_BITS_PER_KEY, out);
+    buf_deinit(&w->hashes);
+    return buf_get(out);
+}
+
 enum err sst_writer_finish(struct sst_writer *w)
 {
-    struct buf filter = {0}, meta = {0};
+    struct buf built = {0}, meta = {0};
     enum err err;
 
     assert(w->entries > 0);
     TRY(cut_block(w));
-    bloom_build((const uint64_t *)(void *)w->hashes.p, w->hashes.len / sizeof(uint64_t), SST_BITS_PER_KEY, &filter);
-    buf_deinit(&w->hashes);
+    TRY(write_pending(w));
+    struct str filter = make_filter(w, &built);
     TRY(filter.len <= BLOCK_BYTES_MAX && block_builder_bytes(&w->index) <= BLOCK_BYTES_MAX ? ERR_OK : ERR_LIMIT);
-    struct place at_filter = seal(w, buf_get(&filter), false);
+    struct place at_filter = seal(w, filter, false);
+    bloom_deinit(&w->bloom);
+    TRY(write_pending(w)); /* not together with the index in memory */
     struct str last = block_builder_last(&w->index);
     struct place at_index = seal(w, block_builder_finish(&w->index), true);
     put_meta(w, at_filter, at_index, last, &meta);
@@ -138,7 +168,7 @@ enum err sst_writer_finish(struct sst_writer *w)
     TRY(write_pending(w));
     TRY(file_sync(w->file));
 out:
-    buf_deinit(&filter);
+    buf_deinit(&built);
     buf_deinit(&meta);
     return err;
 }

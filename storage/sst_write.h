@@ -1,9 +1,11 @@
 /* sst_write: writes a sorted table: immutable, ordered, with an index and a filter. The format stands in sst_write.c.
  *
- * Thread: one at a time. Memory: 8 bytes a key for the filter until it is finished, and the index. */
+ * Thread: one at a time. Memory: the index, and for the filter 8 bytes a hash until it is finished, or,
+ * where it was said how many may come, the filter itself. */
 #pragma once
 #include "base/fs.h"
 #include "storage/block.h"
+#include "storage/bloom.h"
 
 enum { SST_VERSION = 1, SST_FOOTER_BYTES = 40, SST_BLOCK_BYTES = 4 << 10, SST_BITS_PER_KEY = 10 };
 #define SST_MAGIC 0x31545353594c5250u /* "PRLYSST1" */
@@ -15,12 +17,15 @@ struct sst_writer {
     uint64_t written, synced; /* bytes of the file */
     struct buf pending;       /* sealed, not yet written */
     struct block_builder data, index;
-    struct buf first;     /* the least key */
-    struct buf hashes;    /* uint64_t each: what goes into the filter */
+    struct buf first;  /* the least key */
+    struct buf hashes; /* uint64_t each: what goes into the filter, unless it is built as they come */
+    struct bloom_builder bloom;
     uint64_t last_prefix; /* hash of the prefix that was added last */
     uint64_t entries, tombstones, blocks;
 };
 void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix);
+/* At most so many hashes (keys and prefixes) will come: the filter is built as they do. Before the first key. NOMEM. */
+MUST_CHECK enum err sst_writer_expect(struct sst_writer *w, size_t hashes);
 void sst_writer_deinit(struct sst_writer *w);
 /* Keys strictly ascending. IO, FULL: the file is worth nothing any more. */
 MUST_CHECK enum err sst_writer_add(struct sst_writer *w, struct str key, struct str value, bool is_tombstone);

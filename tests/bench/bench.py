@@ -2,12 +2,15 @@
 
     bench.py BUILD
 
-In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_IDLE connections (10000), BENCH_ENTRIES on disk
-for the start (1000000), BENCH_ONLY, a comma list of pairs, groups, idle, start.
+In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_IDLE connections (15000), BENCH_ENTRIES on disk
+for the start (1000000), BENCH_ONLY, a comma list of pairs, groups, rate, idle, resume, storm, history, start.
 
 Every server is fresh: a free port, a temporary data folder beside BUILD (so that its disk is the one measured), users made by
 `parley users seed`. Server and generator share this machine's cores, as the targets say. Ends with 1 when the load generator
 found an entry lost, repeated or wrong; a target that is missed is printed as missed and is no failure of the run.
+
+Rows "x the bare relay" divide by tests/bench/bare_relay.c, which does only what kernel and disk ask for, driven by the same
+generator with the same options, in turns with the server: what else the machine does then meets both.
 """
 import http.client
 import json
@@ -23,9 +26,9 @@ import time
 
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
-IDLE = int(os.environ.get("BENCH_IDLE", "10000"))
+IDLE = int(os.environ.get("BENCH_IDLE", "15000"))
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
-ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,idle,start").split(",")
+ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,rate,idle,resume,storm,history,start").split(",")
 CONNECTIONS = 1000
 START_DEADLINE = 120.0
 
@@ -87,7 +90,7 @@ class Server:
     def load(self, *args):
         """One run of the load generator; its JSON."""
         command = [os.path.join(self.build, "parley-load"), "--url", f"ws://127.0.0.1:{self.port}/v1/ws", "--users", self.users,
-                   "--server-pid", str(self.process.pid), "--json", *map(str, args)]
+                   "--server-pid", str(self.process.pid), "--json", "-", *map(str, args)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode == 2 or not done.stdout:
             raise Failed(f"{' '.join(command)}\n{done.stderr}{self.tail()}")
@@ -111,6 +114,21 @@ class Server:
             self.process.wait()
             self.process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Relay(Server):
+    """bare_relay in the server's place: the same users, the same disk."""
+
+    def start(self):
+        self.process = subprocess.Popen([os.path.join(self.build, "bare_relay"), self.users, os.path.join(self.folder, "relay")],
+                                        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        if "listening on " not in line:
+            raise Failed("bare_relay did not start")
+        self.port = int(line.split("listening on ")[1].rsplit(":", 1)[1])
+
+    def tail(self):
+        return ""
 
 
 def call(command):
@@ -147,25 +165,55 @@ def cpu(results):
     return [r["server"]["cpu_us_per_delivery"] for r in results]
 
 
+def both(build, report, users, *args):
+    """RUNS of the server and of the bare relay, in turns; a fresh pair of them serves all runs. (server's, relay's)"""
+    ours, bare = [], []
+    with Server(build, users) as server, Relay(build, users) as relay:
+        for _ in range(RUNS):
+            bare.append(relay.load(*args))
+            ours.append(server.load(*args))
+    for r in bare:
+        r["command"] += " (bare relay)"
+    report.keep(bare)
+    return report.keep(ours), bare
+
+
+def ratio_row(report, name, ours, bare, target):
+    report.row(name + "CPU of the bare relay", "us", cpu(bare), None)
+    report.row(name + "server CPU", "x bare", [a / b for a, b in zip(cpu(ours), cpu(bare))], target)
+
+
 def pairs(build, report):
-    for window, target in ((8, 15), (1, 35)):
-        with Server(build, CONNECTIONS) as s:
-            results = report.keep([s.load(*timed("--scenario", "pairs", "--window", window)) for _ in range(RUNS)])
+    for window, target, ratio in ((8, 15, 3), (1, 35, 1.7)):
+        ours, bare = both(build, report, CONNECTIONS, *timed("--scenario", "pairs", "--window", window))
         name = f"500 pairs, window {window}: "
-        report.row(name + "delivered", "entries/s", [r["delivered_per_s"] for r in results], 60000 if window == 8 else None, True)
-        report.row(name + "server CPU a delivered entry", "us", cpu(results), target)
-        report.row(name + "p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in results], None)
-        report.row(name + "generator's CPU a delivered entry", "us", [r["own_cpu_us_per_delivery"] for r in results], None)
+        report.row(name + "delivered", "entries/s", [r["delivered_per_s"] for r in ours], 60000 if window == 8 else None, True)
+        report.row(name + "server CPU a delivered entry", "us", cpu(ours), target)
+        ratio_row(report, name, ours, bare, ratio)
+        report.row(name + "p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in ours], None)
+        report.row(name + "generator's CPU a delivered entry", "us", [r["own_cpu_us_per_delivery"] for r in ours], None)
 
 
 def groups(build, report):
-    """Ten groups of 100, all online; ten members of each write."""
-    with Server(build, CONNECTIONS) as s:
-        args = timed("--scenario", "groups", "--group-size", 100, "--senders", 10, "--window", 1)
-        results = report.keep([s.load(*args) for _ in range(RUNS)])
-    report.row("10 groups of 100: deliveries", "a second", [r["delivered_per_s"] for r in results], None)
-    report.row("10 groups of 100: server CPU a delivery", "us", cpu(results), 2)
-    report.row("10 groups of 100: p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in results], None)
+    """Groups, all online, ten members of each write: ten of 100, and one of 1,000."""
+    for size, target in ((100, 2), (1000, None)):
+        args = timed("--scenario", "groups", "--group-size", size, "--senders", 10, "--window", 1)
+        ours, bare = both(build, report, CONNECTIONS, *args)
+        name = f"{CONNECTIONS // size} x group of {size}: "
+        report.row(name + "deliveries", "a second", [r["delivered_per_s"] for r in ours], None)
+        report.row(name + "server CPU a delivery", "us", cpu(ours), target)
+        ratio_row(report, name, ours, bare, 2)
+        report.row(name + "p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in ours], None)
+
+
+def rate(build, report):
+    """An open loop below saturation: latency counts from when an entry should have started."""
+    ours, bare = both(build, report, CONNECTIONS, *timed("--scenario", "pairs", "--rate", 5000))
+    for percent, target in (("p50", None), ("p99", 2), ("p99.9", 10)):
+        name = f"5,000 entries/s: {percent} of delivery"
+        report.row(name + ", bare relay", "ms", [r["delivery_ms"][percent] for r in bare], None)
+        report.row(name, "ms", [r["delivery_ms"][percent] for r in ours], target)
+    ratio_row(report, "5,000 entries/s: ", ours, bare, None)
 
 
 def idle(build, report):
@@ -177,8 +225,40 @@ def idle(build, report):
             results.append(s.load("--scenario", "idle", "--connections", IDLE, "--duration", "5s"))
     report.keep(results)
     each = [r["server"]["rss_bytes_per_connection"] for r in results]
-    report.row(f"{IDLE} idle connections: memory each, (after - before)/N", "bytes", each, 4096)
+    report.row(f"{IDLE} idle connections: memory each, (after - before)/N", "bytes", each, 3072)
+    report.row(f"{IDLE} idle connections: CPU, of a core per 10,000", "%",
+               [r["server"]["cpu_us"] / r["measured_s"] / 1e4 * 10000 / IDLE for r in results], 1)
     report.row(f"{IDLE} idle connections: logging all in", "s", [r["login_s"] for r in results], None)
+
+
+def resume(build, report):
+    """Each user is in 20 conversations; they drop and come back, log in with their token, and sync. Then all at once."""
+    with Server(build, 5000) as s:
+        for _ in range(19):
+            s.load("--scenario", "groups", "--group-size", 10, "--senders", 1, "--window", 1, "--max-entries", 1000,
+                   "--warmup", 0, "--duration", "5s")
+        args = ("--scenario", "reconnect", "--group-size", 10, "--resume-rate", 5000, "--connecting", 512, "--rate", 1000,
+                "--duration", f"{SECONDS}s")
+        results = report.keep([s.load(*args) for _ in range(RUNS)])
+    report.row("5,000 resumes/s wanted, 20 conversations: resumes", "a second",
+               [r["acts"]["resume"]["samples"] / r["measured_s"] for r in results], 4900, True)
+    report.row("5,000 resumes/s wanted: p99 of a resume", "ms", [r["acts"]["resume"]["p99"] for r in results], None)
+
+
+def storm(build, report):
+    with Server(build, 15000) as s:
+        args = ("--scenario", "reconnect", "--group-size", 10, "--connecting", 512, "--rate", 1000, "--duration", f"{SECONDS}s")
+        results = report.keep([s.load(*args) for _ in range(RUNS)])
+    report.row("15,000 connections, storm of all but writers: over in", "s", [r["back_s"] for r in results], 10)
+    report.row("  p99 of live delivery meanwhile", "ms", [r["delivery_ms"]["p99"] for r in results], 50)
+
+
+def history(build, report):
+    with Server(build, CONNECTIONS) as s:
+        results = report.keep([s.load(*timed("--scenario", "history", "--depth", 1000)) for _ in range(RUNS)])
+    report.row("history, pages of 50: pages", "a second",
+               [r["acts"]["history"]["samples"] / r["measured_s"] for r in results], 20000, True)
+    report.row("history, pages of 50: p99", "ms", [r["acts"]["history"]["p99"] for r in results], None)
 
 
 def start(build, report):
@@ -208,7 +288,7 @@ def machine():
 def main():
     build = os.path.abspath(sys.argv[1])
     report = Report()
-    for part in (pairs, groups, idle, start):
+    for part in (pairs, groups, rate, idle, resume, storm, history, start):
         if part.__name__ not in ONLY:
             continue
         try:

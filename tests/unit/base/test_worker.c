@@ -136,6 +136,66 @@ PROMISE(a_pool_without_threads_moves_when_it_is_stepped)
     pool_destroy(p);
 }
 
+static enum job_class order[64];
+static size_t n_ran;
+
+static void note_class(struct job *j) { order[n_ran++] = j->class; }
+
+static void submit_class(struct pool *p, struct work *w, enum job_class class)
+{
+    w->job = (struct job){.run = note_class, .done = done_anywhere, .class = class};
+    assert_ok(pool_submit(p, &w->job));
+}
+
+PROMISE(reads_go_before_flushes_and_flushes_before_merges)
+{
+    struct pool *p;
+    n_ran = 0;
+    assert_ok(pool_create("test", 0, JOBS, &p));
+    for (size_t i = 0; i < 9; i++)
+        submit_class(p, &works[i], JOB_MERGE - i % 3);
+    assert_int_equal(pool_waiting_of(p, JOB_MERGE), 3);
+    for (size_t i = 0; i < 9; i++) {
+        assert_true(pool_step(p));
+        assert_int_equal(order[i], i / 3);
+    }
+    assert_false(pool_step(p));
+    assert_int_equal(pool_waiting_of(p, JOB_MERGE), 0);
+    pool_destroy(p);
+}
+
+PROMISE(no_class_waits_for_ever_behind_another)
+{
+    struct pool *p;
+    size_t at = 0;
+    n_ran = 0;
+    assert_ok(pool_create("test", 0, JOBS, &p));
+    submit_class(p, &works[0], JOB_MERGE);
+    for (size_t i = 1; i < 40; i++)
+        submit_class(p, &works[i], JOB_READ);
+    while (pool_step(p))
+        ;
+    while (order[at] != JOB_MERGE)
+        at++;
+    assert_int_equal(at, POOL_PATIENCE);
+    pool_destroy(p);
+}
+
+PROMISE(a_job_that_is_due_much_later_runs_when_the_pool_ends)
+{
+    struct pool *p;
+    assert_ok(pool_create("test", 2, JOBS, &p));
+    works[0].job = (struct job){.run = run_work, .done = done_anywhere, .class = JOB_MERGE, .due_us = UINT64_MAX / 2};
+    assert_ok(pool_submit(p, &works[0].job));
+    works[1].job = (struct job){.run = wait_at_gate, .done = done_anywhere};
+    assert_ok(pool_submit(p, &works[1].job));
+    sem_wait(&started);
+    sem_post(&gate);
+    assert_int_equal(works[0].ran, 0);
+    pool_destroy(p);
+    assert_int_equal(works[0].ran, 1);
+}
+
 #define FRESH(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -145,6 +205,9 @@ int main(void)
         FRESH(at_its_bound_a_pool_refuses_and_then_takes_again),
         FRESH(a_pool_that_ends_runs_what_waits),
         FRESH(a_pool_without_threads_moves_when_it_is_stepped),
+        FRESH(reads_go_before_flushes_and_flushes_before_merges),
+        FRESH(no_class_waits_for_ever_behind_another),
+        FRESH(a_job_that_is_due_much_later_runs_when_the_pool_ends),
     };
     return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
 }

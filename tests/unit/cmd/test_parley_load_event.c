@@ -122,11 +122,35 @@ PROMISE(whatever_is_cut_off_or_garbled_is_reported)
         assert_false(is_accepted(str_c(bad[i])));
 }
 
+PROMISE(a_page_of_sync_is_read_down_to_its_entries)
+{
+    struct events list = events_of(STR(
+        "{\"re\":7,\"ok\":{\"epoch\":\"g\",\"conversations\":[{\"conv\":\"c1\",\"kind\":\"pair\",\"last_seq\":9,"
+        "\"entries\":[{\"ev\":\"message\",\"conv\":\"c1\",\"seq\":8},{\"ev\":\"message\",\"seq\":9}]}],\"more\":true,"
+        "\"cursor\":\"x\"}}"));
+    struct events convs, entries;
+    struct event e, conv, entry;
+
+    assert_true(events_next(&list, &e));
+    assert_true(e.is_ok && e.re == 7 && str_eq(e.cursor, STR("x")));
+    convs = events_of(e.conversations);
+    assert_true(events_next(&convs, &conv));
+    assert_true(str_eq(conv.conv, STR("c1")) && conv.last_seq == 9);
+    entries = events_of(conv.entries);
+    assert_true(events_next(&entries, &entry) && entry.seq == 8);
+    assert_true(events_next(&entries, &entry) && entry.seq == 9);
+    assert_false(events_next(&entries, &entry) || entries.failed);
+    assert_false(events_next(&convs, &conv) || convs.failed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HOLDS(an_event_is_read_in_any_order_of_its_members),  HOLDS(a_reply_is_read_with_what_its_ok_or_error_holds),
-        HOLDS(a_reply_to_nothing_or_to_a_text_has_no_number), HOLDS(an_array_gives_its_objects_in_order),
+        HOLDS(a_page_of_sync_is_read_down_to_its_entries),
+        HOLDS(an_event_is_read_in_any_order_of_its_members),
+        HOLDS(a_reply_is_read_with_what_its_ok_or_error_holds),
+        HOLDS(a_reply_to_nothing_or_to_a_text_has_no_number),
+        HOLDS(an_array_gives_its_objects_in_order),
         HOLDS(whatever_is_cut_off_or_garbled_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

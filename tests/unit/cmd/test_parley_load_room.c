@@ -182,9 +182,33 @@ PROMISE(an_absurd_seq_costs_no_memory)
     world_deinit(&w);
 }
 
+PROMISE(what_sync_brought_may_come_again_as_an_event_and_fills_a_hole)
+{
+    struct world w;
+
+    world_init(&w, 2);
+    for (uint64_t seq = 11; seq <= 14; seq++)
+        ack(&w, seq);
+    event(&w, 1, 11);
+    for (uint64_t seq = 12; seq <= 13; seq++) { /* 12 and 13 by sync, then 13 and 14 as events */
+        struct sighting s = entry(seq);
+        assert_false(view_has(&w.views[1], seq));
+        assert_true(room_catch(&w.room, &w.views[1], &s, &w.faults));
+        w.views[1].synced = seq;
+    }
+    assert_false(event(&w, 1, 13));
+    assert_true(event(&w, 1, 14));
+    audit(&w);
+    assert_int_equal(faults_sum(&w.faults), 0);
+    assert_false(event(&w, 1, 14)); /* beyond what sync brought a repeat stays a repeat */
+    assert_int_equal(w.faults.repeats, 1);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HOLDS(what_sync_brought_may_come_again_as_an_event_and_fills_a_hole),
         HOLDS(a_sound_conversation_leaves_nothing_open_and_no_fault),
         HOLDS(acks_and_events_may_overtake_each_other_in_one_view),
         HOLDS(a_gap_is_counted_for_each_member_that_has_it),

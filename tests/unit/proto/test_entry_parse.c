@@ -26,6 +26,10 @@ static size_t shapes(struct entry *out)
     e.mentions = mentions;
     e.n_mentions = 2;
     out[n++] = e;
+    entry_erase(&e, ENTRY_DELETED);
+    out[n++] = e;
+    e.gone = ENTRY_EXPIRED;
+    out[n++] = e;
     e = base(ENTRY_CREATED);
     e.members = members;
     e.n_members = 3;

@@ -356,6 +356,48 @@ PROMISE(version_1_is_laid_out_for_ever)
     buf_deinit(&bytes);
 }
 
+PROMISE(a_stub_keeps_what_it_is_and_nothing_of_what_it_said)
+{
+    static const user_id mentions[] = {1, 2};
+    struct entry stubs[2] = {
+        {.kind = ENTRY_MESSAGE, .conv_kind = CONV_PAIR, .seq = 3, .from = 7, .device = 8, .ts = 9}};
+    struct record r = {.kind = RECORD_ERASE, .erase = {.ts = 99, .stubs = stubs, .n = 2}}, back;
+    struct arena arena = {0};
+    struct buf bytes = {0};
+
+    stubs[0].cid = STR("cid");
+    stubs[0].peer = 12;
+    stubs[0].reply_to = 1;
+    stubs[0].content = STR("{\"type\":\"secret\"}");
+    stubs[0].mentions = mentions;
+    stubs[0].n_mentions = 2;
+    stubs[1] = stubs[0];
+    stubs[1].seq = 4;
+    entry_erase(&stubs[0], ENTRY_DELETED);
+    entry_erase(&stubs[1], ENTRY_EXPIRED);
+    record_encode(&r, &bytes);
+    assert_null(memmem(bytes.p, bytes.len, "secret", 6));
+    assert_ok(record_decode(RECORD_ERASE, buf_get(&bytes), &arena, &back));
+    assert_true(back.erase.n == 2 && back.erase.ts == 99);
+    assert_true(back.erase.stubs[0].gone == ENTRY_DELETED && back.erase.stubs[1].gone == ENTRY_EXPIRED);
+    assert_true(back.erase.stubs[1].seq == 4 && back.erase.stubs[1].from == 7 && back.erase.stubs[1].device == 8 &&
+                back.erase.stubs[1].ts == 9 && back.erase.stubs[1].peer == 12);
+    assert_true(str_eq(back.erase.stubs[0].cid, STR("cid")));
+    for (size_t n = 0; n < bytes.len; n++)
+        assert_int_not_equal(record_decode(RECORD_ERASE, str_of(bytes.p, n), &arena, &back), ERR_OK);
+    stubs[1].conv.b[0] = 1; /* of another conversation */
+    buf_clear(&bytes);
+    record_encode(&r, &bytes);
+    assert_int_equal(record_decode(RECORD_ERASE, buf_get(&bytes), &arena, &back), ERR_CORRUPT);
+    stubs[1].conv.b[0] = 0;
+    stubs[1].gone = ENTRY_KEPT; /* no stub */
+    buf_clear(&bytes);
+    record_encode(&r, &bytes);
+    assert_int_equal(record_decode(RECORD_ERASE, buf_get(&bytes), &arena, &back), ERR_CORRUPT);
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
+}
+
 PROMISE(a_message_costs_at_most_110_bytes_beside_its_content)
 {
     struct record r = {.kind = RECORD_ENTRY};
@@ -398,9 +440,13 @@ PROMISE(tables_are_fed_by_what_changes_them)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HOLDS(what_is_written_is_read_back),           HOLDS(a_cut_record_is_damage),
-        HOLDS(a_flipped_bit_never_reads_past_the_end), HOLDS(later_versions_and_kinds_are_told_from_damage),
-        HOLDS(version_1_is_laid_out_for_ever),         HOLDS(a_message_costs_at_most_110_bytes_beside_its_content),
+        HOLDS(what_is_written_is_read_back),
+        HOLDS(a_cut_record_is_damage),
+        HOLDS(a_flipped_bit_never_reads_past_the_end),
+        HOLDS(later_versions_and_kinds_are_told_from_damage),
+        HOLDS(a_stub_keeps_what_it_is_and_nothing_of_what_it_said),
+        HOLDS(version_1_is_laid_out_for_ever),
+        HOLDS(a_message_costs_at_most_110_bytes_beside_its_content),
         HOLDS(tables_are_fed_by_what_changes_them),
     };
 

@@ -388,6 +388,37 @@ PROMISE(the_end_of_a_topic_is_behind_its_last_committed_record)
     rig_end(&r);
 }
 
+/* The writer puts the new segment in place by itself. */
+static void trim_all(struct rig *r)
+{
+    for (unsigned i = 0; i < 100000 && stream_trimmed(r->stream) < stream_end(r->stream); i++) {
+        stream_trim(r->stream, stream_end(r->stream));
+        usleep(100);
+    }
+    assert_int_equal(stream_trimmed(r->stream), stream_end(r->stream));
+}
+
+PROMISE(a_log_that_goes_on_in_a_new_segment_can_be_trimmed_to_its_end)
+{
+    struct expecting e = {.i = 50};
+    struct rig r;
+
+    rig_start(&r);
+    rig_open(&r, 1, 1 << 20);
+    assert_ok(stream_roll(r.stream)); /* nothing was written yet */
+    rig_fill(&r, 0, 50, 7);
+    assert_ok(stream_roll(r.stream));
+    assert_ok(stream_roll(r.stream)); /* it is empty: that is that */
+    trim_all(&r);
+    rig_fill(&r, 50, 100, 7);
+    assert_ok(stream_roll(r.stream));
+    rig_fill(&r, 100, 130, 30);
+    rig_close(&r);
+    assert_ok(seglog_replay(&r.env, r.dir, 1, 0, 0, rig_expect, &e));
+    assert_int_equal(e.seen, 80);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +439,7 @@ int main(void)
         HOLDS(a_log_without_a_record_opens_and_closes),
         HOLDS(a_body_of_a_mebibyte_fits_and_one_beyond_the_bound_is_refused),
         HOLDS(the_end_of_a_topic_is_behind_its_last_committed_record),
+        HOLDS(a_log_that_goes_on_in_a_new_segment_can_be_trimmed_to_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,19 +68,20 @@ PROMISE(rows_and_position_are_one)
 {
     struct fixture f;
     struct log_record ann, bob;
+    bool is_kept;
 
     fixture_init(&f);
     ann = at(0, account(&f, 1, "ann"));
     bob = at(10, account(&f, 2, "bob"));
     assert_ok(tables_begin(f.tables));
-    assert_ok(tables_apply(f.tables, &ann));
+    assert_ok(tables_apply(f.tables, &ann, &is_kept));
     assert_ok(tables_reached(f.tables, 5, 10));
     assert_int_equal(tables_position(f.tables, 5).applied, 0); /* not yet */
     assert_ok(tables_end(f.tables));
     assert_int_equal(tables_position(f.tables, 5).applied, 10);
 
     assert_ok(tables_begin(f.tables));
-    assert_ok(tables_apply(f.tables, &bob));
+    assert_ok(tables_apply(f.tables, &bob, &is_kept));
     assert_ok(tables_reached(f.tables, 5, 20));
     tables_abandon(f.tables);
     assert_int_equal(tables_position(f.tables, 5).applied, 10);
@@ -141,14 +142,15 @@ PROMISE(a_record_that_nobody_wrote_is_refused)
 {
     struct fixture f;
     struct log_record r = at(0, STR("\x01garbage"));
+    bool is_kept;
 
     fixture_init(&f);
     assert_ok(tables_begin(f.tables));
-    assert_int_equal(tables_apply(f.tables, &r), ERR_CORRUPT);
+    assert_int_equal(tables_apply(f.tables, &r, &is_kept), ERR_INVALID);
     tables_abandon(f.tables);
     r.body = STR("\x7f");
     assert_ok(tables_begin(f.tables));
-    assert_int_equal(tables_apply(f.tables, &r), ERR_UNSUPPORTED);
+    assert_int_equal(tables_apply(f.tables, &r, &is_kept), ERR_INVALID);
     tables_abandon(f.tables);
     fixture_deinit(&f);
 }
@@ -207,24 +209,96 @@ PROMISE(an_old_log_is_replayed_from_where_it_was_applied)
     fixture_deinit(&f);
 }
 
-PROMISE(a_record_that_cannot_be_applied_stops_the_replay_and_is_named)
+PROMISE(a_record_that_does_not_fit_is_kept_and_the_replay_goes_on)
 {
-    static const char *const names[] = {"ann", "bob", "ann"};
+    static const char *const names[] = {"ann", "bob", "ann", "cid"};
     struct fixture f;
     struct seglog_report report = {0};
-    char *why = NULL, offset[64];
-    uint64_t last = 0;
+    struct letter l = {0};
+    char *why = NULL;
+    uint64_t last = 0, first = 0;
 
     fixture_init(&f);
-    write_log(&f, names, 3, &last);
+    write_log(&f, names, 4, &last);
     assert_ok(seglog_recover(env_posix(), f.log_dir, 9, 0, &report, &why));
-    assert_int_equal(tables_replay(f.tables, f.log_dir, 9, report.end, &why), ERR_EXISTS);
-    snprintf(offset, sizeof offset, "log 0000000000000009 at offset %llu", (unsigned long long)last);
-    assert_non_null(strstr(why, offset));
-    mem_free(why);
-    why = NULL;
-    assert_false(exists(&f, 1)); /* all or nothing, and nothing is skipped */
-    assert_int_equal(tables_position(f.tables, 9).applied, 0);
+    assert_ok(tables_replay(f.tables, f.log_dir, 9, report.end, &why));
+    assert_true(exists(&f, 1) && exists(&f, 2) && !exists(&f, 3) && exists(&f, 4));
+    assert_int_equal(tables_position(f.tables, 9).applied, report.end);
+    assert_int_equal(tables_letters(f.tables).n, 1);
+    assert_ok(letters_get(tables_db(f.tables), 1, &f.arena, &l));
+    assert_true(l.log_id == 9 && l.pos > 0 && l.pos < last && l.attempts == 1);
+    assert_true(str_eq(l.body, account(&f, 3, "ann")));
+
+    assert_int_equal(tables_letter_replay(f.tables, 1, &first), ERR_INVALID); /* it stays, tried once more */
+    assert_ok(letters_get(tables_db(f.tables), 1, &f.arena, &l));
+    assert_int_equal(l.attempts, 2);
+    assert_ok(db_run(tables_db(f.tables), "UPDATE users SET username = 'eva' WHERE user_id = 1", ""));
+    assert_ok(tables_letter_replay(f.tables, 1, &first));
+    assert_true(exists(&f, 3));
+    assert_int_equal(tables_letters(f.tables).n, 0);
+    assert_int_equal(tables_letter_replay(f.tables, 1, &first), ERR_NOT_FOUND);
+    fixture_deinit(&f);
+}
+
+/* A device of an account that is missing must not be applied without it. */
+PROMISE(what_is_about_a_letters_subject_waits_behind_it_and_goes_in_order)
+{
+    struct fixture f;
+    struct record r = {.kind = RECORD_ACCOUNT};
+    struct log_record bad, device, other;
+    struct buf b = {0};
+    uint64_t first = 0, rows;
+    bool is_kept = false;
+
+    fixture_init(&f);
+    assert_ok(tables_begin(f.tables));
+    other = at(0, account(&f, 1, "ann"));
+    assert_ok(tables_apply(f.tables, &other, &is_kept));
+    bad = at(10, account(&f, 2, "ann"));
+    assert_int_equal(tables_apply(f.tables, &bad, &is_kept), ERR_INVALID);
+    assert_ok(tables_keep_letter(f.tables, &bad, 4));
+    r = (struct record){.kind = RECORD_DEVICE, .device = {.user = 2, .device = 5, .ts = 1}};
+    record_encode(&r, &b);
+    device = at(20, buf_get(&b));
+    device.kind = RECORD_DEVICE;
+    rows = tables_rows(f.tables);
+    assert_ok(tables_apply(f.tables, &device, &is_kept));
+    assert_true(is_kept);
+    assert_int_equal(tables_rows(f.tables), rows + 1); /* the lag that counted it is made up for */
+    other = at(30, account(&f, 3, "bob"));             /* somebody else's goes on */
+    assert_ok(tables_apply(f.tables, &other, &is_kept));
+    assert_false(is_kept);
+    assert_ok(tables_reached(f.tables, 5, 40));
+    assert_ok(tables_end(f.tables));
+    assert_true(exists(&f, 3) && !exists(&f, 2));
+    assert_int_equal(tables_letters(f.tables).n, 2);
+
+    tables_close(f.tables);
+    open_tables(&f);
+    assert_int_equal(tables_letters(f.tables).n, 2);
+    assert_int_equal(tables_letter_replay(f.tables, 2, &first), ERR_AGAIN);
+    assert_int_equal(first, 1);
+    assert_ok(db_run(tables_db(f.tables), "UPDATE users SET username = 'eva' WHERE user_id = 1", ""));
+    assert_ok(tables_letter_replay(f.tables, 1, &first));
+    assert_ok(tables_letter_replay(f.tables, 2, &first));
+    assert_true(exists(&f, 2));
+    buf_deinit(&b);
+    fixture_deinit(&f);
+}
+
+PROMISE(an_abandoned_transaction_keeps_no_letter)
+{
+    struct fixture f;
+    struct log_record r = at(0, STR("\x01garbage of nobody"));
+    bool is_kept;
+
+    fixture_init(&f);
+    assert_ok(tables_begin(f.tables));
+    assert_int_equal(tables_apply(f.tables, &r, &is_kept), ERR_INVALID);
+    assert_ok(tables_keep_letter(f.tables, &r, 1));
+    assert_int_equal(tables_letters(f.tables).n, 1);
+    tables_abandon(f.tables);
+    assert_int_equal(tables_letters(f.tables).n, 0);
     fixture_deinit(&f);
 }
 
@@ -236,7 +310,9 @@ int main(void)
         HOLDS(positions_of_removed_logs_are_forgotten_and_others_kept),
         HOLDS(a_record_that_nobody_wrote_is_refused),
         HOLDS(an_old_log_is_replayed_from_where_it_was_applied),
-        HOLDS(a_record_that_cannot_be_applied_stops_the_replay_and_is_named),
+        HOLDS(a_record_that_does_not_fit_is_kept_and_the_replay_goes_on),
+        HOLDS(what_is_about_a_letters_subject_waits_behind_it_and_goes_in_order),
+        HOLDS(an_abandoned_transaction_keeps_no_letter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

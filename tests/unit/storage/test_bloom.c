@@ -60,6 +60,36 @@ PROMISE(what_is_no_filter_admits_everything)
     assert_true(bloom_may_have(STR("short"), 1));
 }
 
+/* Built as keys come, with more expected than came: folded, it is what fewer lines would have been. */
+PROMISE(a_filter_built_as_keys_come_has_the_bits_of_one_built_at_once)
+{
+    for (size_t expected = KEYS / 10; expected <= KEYS; expected += KEYS / 10) {
+        size_t n = KEYS / 10;
+        struct bloom_builder b = {0};
+        struct buf same = {0};
+        uint64_t *hashes = mem_new_array(uint64_t, KEYS * 2);
+        assert_ok(bloom_begin(&b, expected, 10));
+        for (uint64_t i = 0; i < n; i++)
+            bloom_add(&b, hashes[i] = hash_of(i));
+        struct str got = bloom_end(&b, 10);
+        assert_true(got.len * 8 >= n * 10);
+        assert_true(got.len * 8 <= n * 20 + 12 * 8 * BLOOM_LINE);
+        size_t as_many = got.len * 8 / 10; /* with bits of so many, the same lines */
+        bloom_build(hashes, as_many, 10, &same);
+        assert_int_equal(same.len, got.len); /* zero hashes fill up: their line is the first */
+        assert_memory_equal(got.p + BLOOM_LINE, same.p + BLOOM_LINE, got.len - BLOOM_LINE);
+        size_t wrong = 0;
+        for (uint64_t i = 0; i < n; i++)
+            assert_true(bloom_may_have(got, hash_of(i)));
+        for (uint64_t i = 0; i < PROBES; i++)
+            wrong += bloom_may_have(got, hash_of(KEYS + i));
+        assert_true(wrong < PROBES / 1000 * 12);
+        mem_free(hashes);
+        buf_deinit(&same);
+        bloom_deinit(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -67,6 +97,7 @@ int main(void)
         HOLDS(of_keys_that_are_not_there_fewer_than_twelve_in_a_thousand_may_be),
         HOLDS(a_filter_of_nothing_admits_nothing),
         HOLDS(what_is_no_filter_admits_everything),
+        HOLDS(a_filter_built_as_keys_come_has_the_bits_of_one_built_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

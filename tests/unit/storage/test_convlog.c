@@ -449,6 +449,48 @@ static void a_crash_anywhere_is_mended_by_replay(void **state)
     }
 }
 
+static struct entry stub_of(struct fixture *f, uint64_t seq)
+{
+    struct entry e;
+
+    assert_int_equal(convlog_entry(f->lsm, SHARD, &f->m.conv, seq, NULL, &f->arena, &e), ERR_OK);
+    entry_erase(&e, ENTRY_DELETED);
+    return e;
+}
+
+static void an_erased_message_is_a_stub_and_its_cid_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = {.kind = RECORD_ERASE};
+    struct convlog_replay *replay;
+    struct buf bytes = {0};
+    struct entry stub, e;
+    uint64_t seq, print;
+
+    start(f, 9, CONV_PAIR);
+    for (unsigned i = 0; i < 20; i++)
+        apply(f, model_message(&f->m, 10));
+    to_disk(f, CACHE_LARGE);
+    stub = stub_of(f, 7);
+    r.erase = (struct erase_record){.conv = f->m.conv, .ts = 1234, .stubs = &stub, .n = 1};
+    apply(f, r);
+    assert_int_equal(lsm_erased_since(f->lsm), 1234);
+    check_loads_as(f, &f->a); /* heads, ordinals and cursors are what they were */
+    to_disk(f, CACHE_LARGE);
+    assert_int_equal(lsm_erased_since(f->lsm), 1234);
+    record_encode(&r, &bytes); /* once more by replay: the same */
+    convlog_replay_create(&replay);
+    assert_int_equal(convlog_replay_record(replay, f->lsm, SHARD, RECORD_ERASE, buf_get(&bytes)), ERR_OK);
+    convlog_replay_destroy(replay);
+    assert_int_equal(convlog_entry(f->lsm, SHARD, &f->m.conv, 7, NULL, &f->arena, &e), ERR_OK);
+    assert_true(e.gone == ENTRY_DELETED && e.content.len == 0 && e.ordinal == 7 && str_eq(e.cid, stub.cid));
+    assert_int_equal(convlog_entry(f->lsm, SHARD, &f->m.conv, 8, NULL, &f->arena, &e), ERR_OK);
+    assert_true(e.gone == ENTRY_KEPT && e.content.len > 0);
+    assert_int_equal(convlog_find_cid(f->lsm, SHARD, stub.cid_hash, NULL, &seq, &print), ERR_OK);
+    assert_true(seq == 7 && print == stub.fingerprint);
+    buf_deinit(&bytes);
+}
+
 static void replay_takes_nothing_else(void **state)
 {
     struct fixture *f = *state;
@@ -487,6 +529,7 @@ int main(void)
         T(damaged_values_are_refused_at_every_length),
         T(replay_makes_what_the_live_shard_made),
         T(a_crash_anywhere_is_mended_by_replay),
+        T(an_erased_message_is_a_stub_and_its_cid_stays),
         T(replay_takes_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,154 @@
+#include "services/erase.h"
+#include "services/inner.h"
+#include "services/purge.h"
+#include "services/reactor_state.h"
+#include "services/shard_state.h"
+
+enum { PAGE_BYTES = 1 << 20, RETRY_MS = 50, TRIES = 600 };
+
+/* One page, in its request's memory. */
+struct erasing {
+    struct reactor *r;
+    struct request *q;
+    struct conv *conv;
+    struct appended log;
+    struct arena arena; /* what was read: the stubs' texts */
+    struct timer retry;
+    unsigned tries;
+};
+
+static struct inner_erase *page_of(const struct request *q) { return q->result; }
+
+/* The conversation may be gone behind it, and the request is. */
+static void end(struct erasing *e, enum err err)
+{
+    struct reactor *r = e->r;
+    struct request *q = e->q;
+    struct conv *c = e->conv;
+
+    timer_stop(&e->retry);
+    arena_deinit(&e->arena);
+    if (err == ERR_OK)
+        reactor_ok(r, q);
+    else if (err == ERR_CLOSED || err == ERR_LIMIT || err == ERR_FULL)
+        shard_log_refuse(r, q, err);
+    else
+        reactor_broken(r, q, "erase", err);
+    conv_unpin(r, c);
+}
+
+static void on_committed(struct reactor *r, struct appended *a)
+{
+    struct erasing *e = container_of(a, struct erasing, log);
+
+    a->conv->in_flight--;
+    atomic_fetch_add(&reactor_world(r)->erasings, 1);
+    page_of(e->q)->erased = a->rec.erase.n;
+    end(e, ERR_OK);
+}
+
+static void on_retry(struct timer *t);
+
+static void append(struct erasing *e)
+{
+    enum err err = shard_log_append(e->r, &e->log);
+
+    if (err == ERR_OK)
+        return;
+    if (err != ERR_LIMIT || ++e->tries > TRIES) {
+        end(e, err);
+        return;
+    }
+    e->retry.fn = on_retry;
+    timer_set(reactor_loop(e->r), &e->retry, RETRY_MS);
+}
+
+static void on_retry(struct timer *t) { append(container_of(t, struct erasing, retry)); }
+
+/* The messages of a page that have content, as stubs. */
+static size_t stubs_of(const struct entry_list *page, struct entry *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < page->n; i++) {
+        if (page->v[i].kind != ENTRY_MESSAGE || page->v[i].gone)
+            continue;
+        out[n] = page->v[i];
+        entry_erase(&out[n++], ENTRY_DELETED);
+    }
+    return n;
+}
+
+static void take_page(struct erasing *e, const struct entry_list *page)
+{
+    struct inner_erase *p = page_of(e->q);
+    struct entry *stubs = arena_alloc(&e->arena, ERASE_MAX * sizeof *stubs);
+    size_t n = stubs_of(page, stubs);
+
+    p->next = page->more ? page->v[page->n - 1].seq + 1 : 0;
+    if (n == 0) {
+        end(e, ERR_OK);
+        return;
+    }
+    e->log.conv = e->conv;
+    e->log.committed = on_committed;
+    e->log.rec.kind = RECORD_ERASE;
+    e->log.rec.erase =
+        (struct erase_record){.conv = *conv_id(e->conv), .ts = env_now_ms(reactor_env(e->r)), .stubs = stubs, .n = n};
+    append(e);
+}
+
+static enum err read_step(struct reactor *r, void *arg, struct lsm_need *need)
+{
+    struct erasing *e = arg;
+    const struct inner_erase *p = page_of(e->q);
+    struct entry_list page = {0};
+    enum err err = convlog_read(conv_store(r, e->conv), conv_shard(e->conv), conv_id(e->conv), p->from, p->to,
+                                ERASE_MAX, PAGE_BYTES, false, need, &e->arena, &page);
+
+    if (err == ERR_AGAIN) {
+        arena_deinit(&e->arena);
+        return err;
+    }
+    if (err == ERR_OK)
+        take_page(e, &page);
+    else
+        end(e, err);
+    return ERR_OK;
+}
+
+static void on_conv(struct reactor *r, struct conv *c, struct request *q)
+{
+    const struct authority *a = conv_committed(c);
+    struct inner_erase *p = page_of(q);
+    struct erasing *e;
+
+    if (!a->head) {
+        reactor_no_conv(r, q);
+        return;
+    }
+    p->from = p->from < a->first_seq ? a->first_seq : p->from;
+    p->to = p->to > a->head ? a->head : p->to;
+    if (p->from > p->to) {
+        reactor_ok(r, q);
+        return;
+    }
+    e = arena_alloc(&q->arena, sizeof *e);
+    *e = (struct erasing){.r = r, .q = q, .conv = c};
+    conv_pin(c);
+    reactor_read(r, read_step, e);
+}
+
+void inner_erase(void *service, struct request *q)
+{
+    struct reactor *r = service;
+    struct inner_erase *p = q->result;
+
+    p->erased = p->next = 0;
+    if (p->is_status) {
+        p->since_ms = purge_since(r->purge);
+        reactor_ok(r, q);
+    } else {
+        shard_read(r, &p->conv, q, on_conv);
+    }
+}

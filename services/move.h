@@ -45,10 +45,11 @@ struct inner_move {
     uint64_t within_ms;       /* of FLUSH and PAUSE: else `unavailable` */
     struct lsm *store;        /* of STORE_OPENED, with its name */
     const char *name;
-    struct buf batch; /* of BATCH_PUT: the source's */
-    bool is_broken;   /* out: the copy can't go on */
-    uint64_t end;     /* out of PAUSE: before it in the source's log is all of the shard, and in the target's store */
-    uint64_t bytes;   /* out of COPY: sent so far */
+    struct buf batch;  /* of BATCH_PUT: the source's */
+    bool is_broken;    /* out: the copy can't go on */
+    uint64_t end;      /* out of PAUSE: before it in the source's log is all of the shard, and in the target's store */
+    int64_t erased_ms; /* out of PAUSE, for FLUSH: since then what was erased may have been copied before; 0: nothing */
+    uint64_t bytes;    /* out of COPY: sent so far */
 };
 
 void moves_create(struct reactor *r, struct moves **out);

@@ -33,6 +33,8 @@ struct source {
     size_t unacked;     /* bytes */
     unsigned n_batches; /* under way */
     uint64_t sent;
+    uint64_t erasings; /* of the world, and when: as the copy began */
+    int64_t begun_ms;
     struct timer tick;
     struct turn_hook turn;
 };
@@ -125,6 +127,16 @@ static bool may_scan(const struct source *s)
 /* Everything that was put is in the target's store. */
 static bool is_even(const struct source *s) { return s->copy.out.len == 0 && s->n_batches == 0; }
 
+/* What was erased while it was copied may have arrived with its content, and the store it came from forget it. */
+static int64_t erased_since(const struct source *s)
+{
+    int64_t since = lsm_erased_since(s->copy.from);
+
+    if (since == 0 && atomic_load(&s->m->r->world->erasings) != s->erasings)
+        return s->begun_ms;
+    return since;
+}
+
 static void try_quiet(struct source *s)
 {
     struct reactor *r = s->m->r;
@@ -141,6 +153,7 @@ static void try_quiet(struct source *s)
     if (!notify_has_written(r->notify, s->owed) || !is_even(s))
         return;
     a->end = stream_committed(r->stream);
+    a->erased_ms = erased_since(s);
     s->state = QUIET;
     answer(s, true);
 }
@@ -223,6 +236,8 @@ void move_copy(struct moves *m, struct request *q)
     s->tick.fn = on_tick;
     s->turn.fn = on_turn;
     s->budget = MOVE_WINDOW;
+    s->erasings = atomic_load(&r->world->erasings);
+    s->begun_ms = env_now_ms(r->world->env);
     m->source = s;
     shard_copy_begin(&s->copy, r->stores[s->a.from], s->a.shard);
     loop_hook(r->loop, &s->turn);

@@ -21,6 +21,7 @@ struct waiting {
     struct request *q;
     struct lsm *store;
     uint64_t until_ms; /* 0: as long as it takes */
+    int64_t erased_ms; /* to be marked before the flush; 0: nothing */
     bool is_cleaning, is_reading;
     struct shard_clean clean;
 };
@@ -117,10 +118,16 @@ static void look_at(struct waiting *w)
     if (w->is_cleaning) {
         if (!shards_are_between(r->shards))
             return;
+        lsm_erased(w->store, env_now_ms(r->world->env)); /* what is erased elsewhere must not stay below the deletes */
         mark(w->store);
         w->is_cleaning = false;
     }
-    if (is_flushed(w->store)) {
+    if (w->erased_ms && shards_are_between(r->shards)) {
+        lsm_erased(w->store, w->erased_ms);
+        mark(w->store);
+        w->erased_ms = 0;
+    }
+    if (!w->erased_ms && is_flushed(w->store)) {
         list_remove(&w->link);
         move_answer(r, w->q, true);
     } else if (w->until_ms && loop_now_ms(r->loop) >= w->until_ms) {
@@ -155,6 +162,7 @@ void move_flush(struct moves *m, struct request *q)
     const struct inner_move *a = q->result;
     struct waiting *w = wait_for(m, q);
 
+    w->erased_ms = a->erased_ms;
     w->until_ms = a->within_ms ? loop_now_ms(m->r->loop) + a->within_ms : 0;
     on_look(&m->look);
 }

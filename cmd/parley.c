@@ -29,6 +29,9 @@ static const struct command commands[] = {
     {{"dead"}, dead, dead_help, "list, show, replay or drop the records that the tables could not take"},
     {{"doctor"}, doctor, doctor_help, "how a running or stopped server is, and what needs you"},
     {{"stores", "list"}, stores_list, stores_list_help, "which stores there are, and how many shards each holds"},
+    {{"stores", "add"}, stores_add, stores_add_help, "give a running server one more store"},
+    {{"stores", "drain"}, stores_drain, stores_drain_help, "empty a store of a running server, and give it up"},
+    {{"stores", "status"}, stores_status, stores_status_help, "what a running server still has to move"},
     {{"verify"}, verify, verify_help, "read all of a data folder or a backup, and name what is damaged"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

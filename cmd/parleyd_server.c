@@ -187,35 +187,58 @@ static enum err share_descriptors(struct server *s, char **why)
     return ERR_OK;
 }
 
+/* By equal parts of the stores there are at the start; one that comes later gets as much. */
+static uint64_t merge_rate_of(const struct server *s)
+{
+    uint64_t rate = (uint64_t)s->options.merge_rate / s->data.n_stores;
+
+    return rate == 0 && s->options.merge_rate > 0 ? 1 : rate; /* the least, and not no bound */
+}
+
+static enum err open_store(struct server *s, unsigned store, const char *name, struct lsm **out, char **why)
+{
+    struct buf dir = {0};
+    enum err err;
+
+    buf_printf(&dir, "%s/stores/%s%c", s->data.path, name, 0);
+    err = lsm_open(&(struct lsm_conf){.env = s->env,
+                                      .dir = dir.p,
+                                      .pool = s->pool,
+                                      .home = loop_mailbox(s->cores[store % s->n_cores].loop),
+                                      .cache = s->cache,
+                                      .memtable_bytes = (size_t)s->options.memtable_bytes,
+                                      .merge_rate = merge_rate_of(s),
+                                      .filter_prefix = CONVLOG_FILTER_PREFIX,
+                                      .on_failure = store_failed,
+                                      .arg = s},
+                   out, why);
+    say_why(why, "store", dir.p, err);
+    buf_deinit(&dir);
+    return err;
+}
+
+/* One that came while the server runs: opened by the directory, which may block, and then its reactor's. */
+static enum err open_late_store(void *arg, unsigned store, const char *name, struct lsm **out)
+{
+    struct server *s = arg;
+    char *why = NULL;
+    enum err err = open_store(s, store, name, &s->stores[store], &why);
+
+    if (err != ERR_OK)
+        log_warn("store_open_failed", "why=\"%s\"", why);
+    mem_free(why);
+    *out = s->stores[store];
+    return err;
+}
+
 static enum err open_stores(struct server *s, char **why)
 {
-    uint64_t merge_rate = (uint64_t)s->options.merge_rate / s->data.n_stores;
     enum err err = ERR_OK;
 
-    if (merge_rate == 0 && s->options.merge_rate > 0)
-        merge_rate = 1; /* the least, and not no bound */
-    s->stores = mem_new_array(struct lsm *, s->data.n_stores);
+    s->stores = mem_new_array(struct lsm *, STORES_MAX);
     for (unsigned i = 0; i < s->data.n_stores; i++) {
-        struct core *core = &s->cores[i % s->n_cores];
-        struct buf dir = {0};
-        buf_printf(&dir, "%s/stores/%s", s->data.path, s->data.stores[i]);
-        buf_char(&dir, '\0');
-        err = lsm_open(&(struct lsm_conf){.env = s->env,
-                                          .dir = dir.p,
-                                          .pool = s->pool,
-                                          .home = loop_mailbox(core->loop),
-                                          .cache = s->cache,
-                                          .memtable_bytes = (size_t)s->options.memtable_bytes,
-                                          .merge_rate = merge_rate,
-                                          .filter_prefix = CONVLOG_FILTER_PREFIX,
-                                          .on_failure = store_failed,
-                                          .arg = s},
-                       &s->stores[i], why);
-        if (err != ERR_OK)
-            say_why(why, "store", dir.p, err);
-        buf_deinit(&dir);
-        TRY(err);
-        core->stores[i] = s->stores[i];
+        TRY(open_store(s, i, s->data.stores[i], &s->stores[i], why));
+        s->cores[i % s->n_cores].stores[i] = s->stores[i];
     }
     err = data_dir_made(s->env, &s->data);
 out:
@@ -230,7 +253,7 @@ static enum err open_cores(struct server *s)
     s->cores = mem_new_array(struct core, s->n_cores);
     for (unsigned i = 0; i < s->n_cores; i++) {
         s->cores[i].server = s;
-        s->cores[i].stores = mem_new_array(struct lsm *, s->data.n_stores);
+        s->cores[i].stores = mem_new_array(struct lsm *, STORES_MAX);
         TRY(loop_create(&s->cores[i].loop));
     }
 out:
@@ -316,8 +339,9 @@ static enum err open_directory(struct server *s)
                                                   .log_dir = s->log_dir,
                                                   .log_id = log_id,
                                                   .segments = s->segments,
-                                                  .views = s->views,
                                                   .admin_path = s->data.path,
+                                                  .views = s->views,
+                                                  .open_store = open_late_store,
                                                   .on_durable = on_tables_durable,
                                                   .on_failure = directory_failed,
                                                   .arg = s},
@@ -562,7 +586,7 @@ void server_close(struct server *s)
     pool_destroy(s->pool);
     for (unsigned i = 0; i < s->n_cores; i++)
         reactor_destroy(s->cores[i].reactor);
-    for (unsigned i = 0; s->stores && i < s->data.n_stores; i++)
+    for (unsigned i = 0; s->stores && i < STORES_MAX; i++)
         lsm_close(s->stores[i]);
     for (unsigned i = 0; i < s->n_cores; i++) {
         loop_destroy(s->cores[i].loop);

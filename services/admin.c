@@ -9,6 +9,7 @@
 #include "services/dead.h"
 #include "services/erase.h"
 #include "services/hold.h"
+#include "services/mover.h"
 #include "services/seed.h"
 #include "services/standing.h"
 #include <errno.h>
@@ -207,6 +208,31 @@ static void say_ends(struct client *c)
     send_now(c);
 }
 
+static void obey_stores(struct client *c, struct str line)
+{
+    struct mover *m = c->admin->directory->mover;
+    struct str verb = line, name = {0};
+    const char *why = "";
+    enum code code = CODE_OK;
+
+    if (!m) {
+        client_end(c, CODE_UNAVAILABLE, "this server moves nothing");
+        return;
+    }
+    if (str_eq(line, STR("status"))) {
+        mover_status(m, &c->out);
+    } else if (str_cut(line, ' ', &verb, &name) && str_eq(verb, STR("add"))) {
+        code = mover_add(m, name, &why);
+    } else if (str_eq(verb, STR("drain"))) {
+        code = mover_drain(m, name, &why);
+    } else {
+        code = CODE_BAD_REQUEST;
+        why = "what is understood: stores add NAME, stores drain NAME, stores status";
+    }
+    log_info("admin_stores", "line=\"" STR_FMT "\" code=%s", STR_ARG(line), code_text(code));
+    client_end(c, code, why);
+}
+
 static void obey(struct client *c, struct str line)
 {
     struct str verb, rest, prefix, count;
@@ -229,6 +255,10 @@ static void obey(struct client *c, struct str line)
         client_end(c, CODE_OK, NULL);
         return;
     }
+    if (str_starts(line, STR("stores "))) {
+        obey_stores(c, str_of(line.p + 7, line.len - 7));
+        return;
+    }
     if (str_starts(line, STR("dead "))) {
         struct buf why = {0};
         enum code code = dead_obey(c->admin->directory->tables, str_of(line.p + 5, line.len - 5), &c->out, &why);
@@ -247,8 +277,9 @@ static void obey(struct client *c, struct str line)
     }
     if (!str_cut(line, ' ', &verb, &rest) || !str_eq(verb, STR("seed")) || !str_cut(rest, ' ', &prefix, &count) ||
         !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
-        client_end(c, CODE_BAD_REQUEST,
-                   "what is understood: seed PREFIX COUNT, backup, views, dead …, erase CONV FROM TO, erase-status");
+        client_end(
+            c, CODE_BAD_REQUEST,
+            "what is understood: seed PREFIX COUNT, backup, views, stores …, dead …, erase CONV FROM TO, erase-status");
         return;
     }
     log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);

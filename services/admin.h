@@ -9,6 +9,7 @@
  *     erase-status         `since MS`: when the oldest erasing was that may still be in the files; 0: none
  *     backup               holds everything in its place (hold.h gives the lines), then `held`; until the connection
  * ends ends                 after `held`, as often as is liked: hold.h's lines of where the logs end, then `ok`
+ *     stores add NAME, stores drain NAME, stores status     mover.h
  *
  * Thread: the directory's, but for admin_connect, which is the client's side and blocks. */
 #pragma once

@@ -3,6 +3,7 @@
 #include "services/admin.h"
 #include "services/hold.h"
 #include "services/inner.h"
+#include "services/mover.h"
 #include "services/seed.h"
 #include <assert.h>
 
@@ -176,6 +177,8 @@ enum err directory_create(const struct directory_conf *c, struct directory **out
     bus_serve(d->port, directory_serve, d);
     loop_hook(d->loop, &d->turn);
     timer_set(d->loop, &d->tick, TICK_MS);
+    if (c->open_store)
+        mover_create(d, &d->mover);
     if (c->admin_path)
         TRY(admin_open(d, c->admin_path, &d->admin));
     d->world->directory = d;
@@ -194,6 +197,8 @@ enum err directory_connect(struct directory *d)
         d->follow[i].stream = d->world->streams[i];
         TRY(directory_follow_open(d, i));
     }
+    if (d->mover)
+        mover_start(d->mover);
 out:
     return err;
 }
@@ -206,6 +211,8 @@ static void finish(struct directory *d)
     d->is_stopping = true;
     admin_close(d->admin);
     d->admin = NULL;
+    if (d->mover)
+        mover_stop(d->mover);
     timer_stop(&d->tick);
     timer_stop(&d->overdue);
     timer_stop(&d->redeliver);
@@ -246,6 +253,7 @@ void directory_destroy(struct directory *d)
     }
     seed_abandon(d);
     hold_abandon(d);
+    mover_destroy(d->mover);
     map_deinit(&d->names);
     map_deinit(&d->busy);
     loop_unhook(&d->turn);

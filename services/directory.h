@@ -23,6 +23,7 @@ enum { DIRECTORY_WRITES_MAX = 4096 /* writes under way or waiting for one; at it
 
 struct directory;
 struct views;
+struct lsm;
 struct directory_conf {
     struct world *world;   /* streams[world_directory] and `directory` are set by directory_create */
     struct tables *tables; /* the caller's */
@@ -30,9 +31,11 @@ struct directory_conf {
     const char *log_dir;
     uint64_t log_id; /* new */
     struct segpool *segments;
-    size_t max_in_flight;   /* bytes of its log; 0: 4 MiB */
-    uint64_t barrier_ms;    /* how long somebody may wait for the tables; 0: 10 s */
-    struct views *views;    /* how they stand, for who asks by admin.sock; NULL: nobody does */
+    size_t max_in_flight; /* bytes of its log; 0: 4 MiB */
+    uint64_t barrier_ms;  /* how long somebody may wait for the tables; 0: 10 s */
+    struct views *views;  /* how durable all is, for the moves and for who asks by admin.sock; NULL: nobody does */
+    /* How a store is opened that came later, on the home of its index. NULL: shards don't move. */
+    enum err (*open_store)(void *arg, unsigned store, const char *name, struct lsm **out);
     const char *admin_path; /* the folder where the owner-only admin.sock is made; NULL: none */
     /* After a synced checkpoint, for each log: how far the tables have it durably, and the table of what is owed. On
      * the directory's thread. May be NULL. */

@@ -11,6 +11,7 @@
 
 struct admin;
 struct hold;
+struct mover;
 
 /* A record on its way from the log to the tables. */
 struct directory_record {
@@ -87,6 +88,7 @@ struct directory {
         int64_t since_ms; /* of what is gone from the tables' files and not yet from the log; 0: nothing */
         uint64_t target;  /* up to here the log is to be trimmed for it; 0: it is to be rolled first */
     } stale;              /* directory_stale.c's */
+    struct mover *mover;  /* NULL: nothing moves */
 };
 
 /* directory_write.c: admission. */

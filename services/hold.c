@@ -1,10 +1,12 @@
-/*   PINNING ──all reactors──► CHECKPOINTING ──all──► HELD ──hold_end, or broken──► RELEASING ──all──► gone
+/*   WAITING (for a shard to have changed its store) ──►
+ *   PINNING ──all reactors──► CHECKPOINTING ──all──► HELD ──hold_end, or broken──► RELEASING ──all──► gone
  *
  * An end that comes while reactors are asked waits for their answers. */
 #include "services/hold.h"
 #include "base/log.h"
 #include "services/directory_state.h"
 #include "services/inner.h"
+#include "services/mover.h"
 #include <inttypes.h>
 
 enum { WATCH_MS = 1000 };
@@ -12,7 +14,7 @@ enum { WATCH_MS = 1000 };
 struct hold {
     struct directory *d;
     struct hold_conf conf;
-    enum hold_state { PINNING, CHECKPOINTING, HELD, RELEASING } state;
+    enum hold_state { WAITING, PINNING, CHECKPOINTING, HELD, RELEASING } state;
     unsigned pending;
     bool is_over; /* nobody is told any more */
     struct buf lines;
@@ -122,8 +124,21 @@ struct hold *hold_start(struct directory *d, const struct hold_conf *c)
     buf_printf(&h->lines, "epoch %s\n", d->world->data->epoch);
     timer_set(d->loop, &h->watch, WATCH_MS);
     log_info("hold_begun", "reactors=%u", d->world->reactors);
-    ask_all(h, PINNING, HOLD_PIN);
+    if (!mover_is_switching(d->mover))
+        ask_all(h, PINNING, HOLD_PIN);
     return h;
+}
+
+void hold_switched(struct directory *d)
+{
+    struct hold *h = d->hold;
+
+    if (!h || h->state != WAITING)
+        return;
+    if (h->is_over)
+        free_hold(h);
+    else
+        ask_all(h, PINNING, HOLD_PIN);
 }
 
 static void say_end(const struct stream *s, struct buf *out)

@@ -32,4 +32,5 @@ struct hold_conf {
 struct hold *hold_start(struct directory *d, const struct hold_conf *c);
 void hold_ends(const struct hold *h, struct buf *out); /* after `held` */
 void hold_end(struct hold *h);                         /* NULL is fine; h is gone for the caller */
-void hold_abandon(struct directory *d);                /* the directory's: all threads have ended */
+void hold_switched(struct directory *d); /* the mover's: a shard has changed its store, a hold may begin */
+void hold_abandon(struct directory *d);  /* the directory's: all threads have ended */

@@ -62,7 +62,7 @@ static void take_checkpoints(struct held *h, struct buf *out)
         uint64_t has = lsm_durable(stores[i], stream_log_id(s));
         from = has < from ? has : from;
         lsm_checkpoint_begin(stores[i], &h->stores[i]);
-        say_store(h->r->world->data->stores[i], &h->stores[i].manifest, out);
+        say_store(reactor_store_name(h->r, i), &h->stores[i].manifest, out);
     }
     say_log(h, from, out);
 }
@@ -94,7 +94,7 @@ static void pin(struct reactor *r, struct request *q)
 
     r->held = mem_new(struct held);
     r->held->r = r;
-    r->held->stores = mem_new_array(struct lsm_checkpoint, r->world->data->n_stores);
+    r->held->stores = mem_new_array(struct lsm_checkpoint, STORES_MAX);
     trim_hold(r->trim, true);
     if (r->conf.index == 0 && trim_needs_old(r->trim)) {
         for (size_t i = 0; i < n; i++)

@@ -18,6 +18,7 @@ enum inner_kind {
     INNER_SEED,        /* struct inner_seed: accounts without a password, a device and a token each */
     /* asked of a reactor that owns shards */
     INNER_HOLD,       /* struct inner_hold: a step of hold.h; what it says comes in `out` */
+    INNER_MOVE,       /* struct inner_move (move.h): a step of moving a shard */
     INNER_ERASE,      /* struct inner_erase: a page of a conversation loses its content */
     INNER_CONV_BATCH, /* struct inner_conv_batch: summaries and entries of many conversations for one viewer (sync,
                          list) */

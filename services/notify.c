@@ -66,6 +66,18 @@ static void flush(struct notify *n)
 
 static void on_timer(struct timer *t) { flush(container_of(t, struct notify, timer)); }
 
+uint64_t notify_position(const struct notify *n) { return n->accounted; }
+
+bool notify_has_written(struct notify *n, uint64_t pos)
+{
+    if (!n->owe)
+        return true;
+    if (n->is_full)
+        return false;
+    flush(n);
+    return n->written >= pos;
+}
+
 void notify_create(struct reactor *r, notify_owe_fn *owe, struct notify **out)
 {
     struct notify *n = mem_new(struct notify);

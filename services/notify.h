@@ -33,6 +33,10 @@ void notify_delivered(struct notify *n, struct notify_hint *hint, user_id user, 
 /* Every record before `pos` has been looked at. */
 void notify_accounted(struct notify *n, uint64_t pos);
 
+uint64_t notify_position(const struct notify *n); /* as notify_accounted was told */
+/* Whether the tables have what is owed up to there; if not, it is sent now. */
+bool notify_has_written(struct notify *n, uint64_t pos);
+
 /* Recovery: the records of one old log from its owed position on, in order, after its stores were replayed. */
 struct notify_replay;
 struct notify_replay_conf {

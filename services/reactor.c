@@ -1,6 +1,7 @@
 #include "services/gauges.h"
 #include "services/reactor.h"
 #include "base/log.h"
+#include "services/move.h"
 #include "services/notify.h"
 #include "services/purge.h"
 #include "services/reactor_state.h"
@@ -24,6 +25,7 @@ struct notify *reactor_notify(const struct reactor *r) { return r->notify; }
 struct typing *reactor_typing(const struct reactor *r) { return r->typing; }
 struct receipts *reactor_receipts(const struct reactor *r) { return r->receipts; }
 struct surveys *reactor_surveys(const struct reactor *r) { return r->surveys; }
+struct moves *reactor_moves(const struct reactor *r) { return r->moves; }
 
 struct buf *reactor_scratch(struct reactor *r)
 {
@@ -31,15 +33,12 @@ struct buf *reactor_scratch(struct reactor *r)
     return &r->scratch;
 }
 
-struct lsm *reactor_store(const struct reactor *r, uint16_t shard)
-{
-    return r->conf.stores[r->world->data->store_of[shard]];
-}
+struct lsm *reactor_store(const struct reactor *r, uint16_t shard) { return r->stores[r->store_of[shard]]; }
 
 size_t reactor_stores(const struct reactor *r, struct lsm *const **v)
 {
-    *v = r->conf.stores;
-    return r->world->data->n_stores;
+    *v = r->stores;
+    return r->n_stores;
 }
 
 void reactor_end(struct reactor *r, struct request *q) { bus_reply(r->port, q); }
@@ -122,6 +121,9 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     r->port = bus_port(c->world->bus, c->index);
     r->metrics = metrics_set(c->world->metrics);
     list_init(&r->spare_reads);
+    r->n_stores = c->world->data->n_stores;
+    memcpy(r->stores, c->stores, r->n_stores * sizeof r->stores[0]);
+    memcpy(r->store_of, c->world->data->store_of, sizeof r->store_of);
     TRY(open_log(r));
     c->world->streams[c->index] = r->stream;
     notify_create(r, c->owe, &r->notify);
@@ -130,6 +132,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     receipts_create(r, &r->receipts);
     surveys_create(&r->surveys);
     bulk_create(r, runner_read, &r->bulk);
+    moves_create(r, &r->moves);
     gauges_create(r, &r->gauges);
     trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
     purge_create(r, &r->purge);
@@ -157,6 +160,7 @@ void reactor_destroy(struct reactor *r)
     typing_destroy(r->typing);
     receipts_destroy(r->receipts);
     surveys_destroy(r->surveys);
+    moves_destroy(r->moves);
     bulk_destroy(r->bulk);
     shards_destroy(r->shards);
     notify_destroy(r->notify);

@@ -19,6 +19,7 @@ struct typing;
 struct receipts;
 struct surveys;
 struct views;
+struct moves;
 struct owed_batch;
 typedef void notify_owe_fn(struct directory *d, struct owed_batch *b);
 
@@ -62,9 +63,11 @@ struct notify *reactor_notify(const struct reactor *r);
 struct typing *reactor_typing(const struct reactor *r);
 struct receipts *reactor_receipts(const struct reactor *r);
 struct surveys *reactor_surveys(const struct reactor *r);
+struct moves *reactor_moves(const struct reactor *r);
 struct buf *reactor_scratch(struct reactor *r); /* cleared; for what is used up before returning to the loop */
 struct lsm *reactor_store(const struct reactor *r, uint16_t shard);    /* of a shard that it owns */
 size_t reactor_stores(const struct reactor *r, struct lsm *const **v); /* by store index, NULL where not its own */
+const char *reactor_store_name(const struct reactor *r, size_t store); /* of one of its own */
 
 /* Ends a request whose code is set. */
 void reactor_end(struct reactor *r, struct request *q);
@@ -81,7 +84,7 @@ void reactor_broken(struct reactor *r, struct request *q, const char *what, enum
 unsigned reactor_owner(const struct reactor *r, const struct conv_id *c);
 /* Hands a request on to the reactor that owns `c`, and runs fn there (at once when that is this one). For ops that
  * begin HERE and end at the conversation: group.create, group.add. The request keeps its asker. */
-typedef void reactor_fn(struct reactor *r, struct request *q);
+typedef void reactor_fn(struct reactor *r, struct request *q); /* finds q->server as it was */
 void reactor_hand_over(struct reactor *r, struct request *q, const struct conv_id *c, reactor_fn *fn);
 
 /* Asks another service on behalf of q. `inner` with `result` filled in by the caller is sent to port `to`; when the

@@ -23,7 +23,11 @@ struct reactor {
     struct purge *purge;
     struct held *held; /* hold_reactor.c's; NULL: nothing is */
     struct gauges *gauges;
-    struct link spare_reads; /* struct read: kept for the next */
+    struct moves *moves;
+    struct lsm *stores[STORES_MAX]; /* by store index; NULL: another's, or none */
+    unsigned n_stores;
+    uint16_t store_of[SHARD_COUNT]; /* of the shards that are this reactor's */
+    struct link spare_reads;        /* struct read: kept for the next */
     unsigned n_spare;
     uint64_t broken; /* counted: the ids of `internal` answers */
 };

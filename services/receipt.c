@@ -147,6 +147,25 @@ static void on_rested(struct timer *t)
         step_free(s);
 }
 
+static struct step *find_resting(struct receipts *s, uint16_t shard)
+{
+    size_t at = 0;
+
+    for (struct step *step; (step = map_next(&s->steps, &at));) {
+        if (step->log.conv->shard == shard && timer_is_set(&step->rest))
+            return step;
+    }
+    return NULL;
+}
+
+void receipts_leave(struct receipts *s, uint16_t shard)
+{
+    for (struct step *step; (step = find_resting(s, shard));) {
+        timer_stop(&step->rest);
+        on_rested(&step->rest);
+    }
+}
+
 /* Telling the others. */
 static uint64_t slot_of(const struct reactor *r, const struct conv *c, user_id user)
 {

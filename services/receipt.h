@@ -9,6 +9,7 @@ enum { RECEIPT_MERGE_MS = 200 };
 
 void receipts_create(struct reactor *r, struct receipts **out);
 void receipts_destroy(struct receipts *s);
+void receipts_leave(struct receipts *s, uint16_t shard); /* none of the shard rests: they are sent, or done */
 /* Whether `m` is among those whose cursors `viewer`, who sees no further than `last`, is told: for who is in, all who
  * are; for who left, who was in at `last`. */
 bool receipt_is_listed(const struct member *viewer, const struct member *m, uint64_t last);

@@ -22,7 +22,7 @@ enum { HANDED_OVER = -1 };
 struct hand {
     reactor_fn *fn;
     int inner;
-    void *result;
+    void *result, *server;
 };
 
 unsigned reactor_owner(const struct reactor *r, const struct conv_id *c)
@@ -40,7 +40,7 @@ void reactor_hand_over(struct reactor *r, struct request *q, const struct conv_i
         return;
     }
     hand = arena_alloc(&q->arena, sizeof *hand);
-    *hand = (struct hand){fn, q->inner, q->result};
+    *hand = (struct hand){fn, q->inner, q->result, q->server};
     q->inner = HANDED_OVER;
     q->result = hand;
     bus_forward(r->port, to, q);
@@ -89,6 +89,7 @@ static void take_over(struct reactor *r, struct request *q)
 
     q->inner = hand->inner;
     q->result = hand->result;
+    q->server = hand->server;
     hand->fn(r, q);
 }
 

@@ -1,5 +1,6 @@
 #include "services/shard.h"
 #include "proto/metrics.h"
+#include "services/move.h"
 #include "services/shard_state.h"
 #include <assert.h>
 
@@ -99,6 +100,23 @@ static void make_room(struct shards *s)
     }
 }
 
+bool shards_leave(struct shards *s, uint16_t shard)
+{
+    bool all = true;
+
+    list_each (&s->recent, c, struct conv, used) {
+        if (c->shard != shard)
+            continue;
+        if (conv_is_idle(c))
+            conv_forget(s, c);
+        else
+            all = false;
+    }
+    if (all)
+        heads_drop_shard(s->heads, shard);
+    return all;
+}
+
 void conv_settle(struct reactor *r, struct conv *c)
 {
     struct shards *s = reactor_shards(r);
@@ -133,7 +151,7 @@ bool shard_is_cold(const struct reactor *r, const struct conv_id *id)
     const struct shards *s = reactor_shards(r);
     uint64_t hash = hash_of(s, id);
 
-    return !map_get(&s->convs, hash, conv_is, id) && !heads_has(s->heads, hash, id);
+    return moves_serves(r, id) && !map_get(&s->convs, hash, conv_is, id) && !heads_has(s->heads, hash, id);
 }
 
 bool shard_glance(const struct reactor *r, const struct conv_id *id, const struct actor *who, struct glance *out)
@@ -176,6 +194,12 @@ static struct work *work_new(struct reactor *r, struct request *q, struct conv *
 
 void shard_write(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
 {
+    if (!moves_gate(r, id, q, fn, true))
+        shard_write_now(r, id, q, fn);
+}
+
+void shard_write_now(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
+{
     struct conv *c = conv_get(reactor_shards(r), id);
     struct work *w = work_new(r, q, c, fn);
 
@@ -188,6 +212,12 @@ void shard_write(struct reactor *r, const struct conv_id *id, struct request *q,
 }
 
 void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
+{
+    if (!moves_gate(r, id, q, fn, false))
+        shard_read_now(r, id, q, fn);
+}
+
+void shard_read_now(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn)
 {
     struct conv *c = conv_get(reactor_shards(r), id);
     struct work *w = work_new(r, q, c, fn);

@@ -30,7 +30,7 @@ void shard_write(struct reactor *r, const struct conv_id *id, struct request *q,
 /* Runs fn as soon as it is loaded: for what only reads. */
 void shard_read(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
 
-/* For who looks at many. Cold: neither it nor what stays behind of it (heads.h) is in memory. */
+/* For who looks at many. Cold: it is served here, and neither it nor what stays behind of it (heads.h) is in memory. */
 bool shard_is_cold(const struct reactor *r, const struct conv_id *id);
 /* What stayed behind of one that is not in memory. False: nothing, or it is in memory. */
 bool shard_glance(const struct reactor *r, const struct conv_id *id, const struct actor *who, struct glance *out);

@@ -253,6 +253,8 @@ static void process(struct shards *s)
         s->on_tables(reactor_world(s->r)->directory);
 }
 
+bool shards_are_between(const struct shards *s) { return !timer_is_set(&s->retry) && !s->has_failed; }
+
 void shards_committed(struct shards *s, uint64_t end)
 {
     s->committed = end;

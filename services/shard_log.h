@@ -23,6 +23,12 @@ void shards_stall_over(struct timer *t);
 /* Everything before `end` of this reactor's log is durable. */
 void shards_committed(struct shards *s, uint64_t end);
 
+/* The shard leaves this reactor: forgets all of its conversations that are idle. True when none is left: then nothing
+ * of the shard is under way, and all that was appended is in its store. */
+bool shards_leave(struct shards *s, uint16_t shard);
+/* No store has a part of a record only, so lsm_applied may be called. */
+bool shards_are_between(const struct shards *s);
+
 /* Appends a->rec, which a->conv may need to admit. CLOSED: draining; LIMIT, FULL: no room; nothing was done then. a is
  * the log's until `committed`. */
 MUST_CHECK enum err shard_log_append(struct reactor *r, struct appended *a);

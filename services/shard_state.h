@@ -71,6 +71,9 @@ void conv_free(struct conv *c);
 /* Runs what waits until a write holds the conversation. Only the outermost call runs anything, so an answer that makes
  * its asker send the next request doesn't overtake. */
 void conv_pump(struct reactor *r, struct conv *c);
+/* shard_write and shard_read of what is served here, whatever moves (move.h). */
+void shard_write_now(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
+void shard_read_now(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
 /* w waits until it is loaded. */
 void shard_load(struct reactor *r, struct conv *c, struct work *w);
 /* Ends the use that just happened: a conversation that is idle and not there is forgotten, and old ones make room. */

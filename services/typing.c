@@ -70,6 +70,23 @@ static void stop(struct writer *w)
 
 static void on_silence(struct timer *timer) { stop(container_of(timer, struct writer, timer)); }
 
+static struct writer *find_in(struct typing *t, uint16_t shard)
+{
+    size_t at = 0;
+
+    for (struct writer *w; (w = map_next(&t->by_key, &at));) {
+        if (conv_shard(w->conv) == shard)
+            return w;
+    }
+    return NULL;
+}
+
+void typing_leave(struct typing *t, uint16_t shard)
+{
+    for (struct writer *w; (w = find_in(t, shard));)
+        stop(w);
+}
+
 static struct writer *start(struct typing *t, struct conv *c, user_id user)
 {
     struct writer *w;

@@ -10,3 +10,4 @@ enum { TYPING_MS = 6000, TYPING_REPEAT_MS = TYPING_MS / 2, TYPING_MAX = 4096 };
 
 void typing_create(struct reactor *r, struct typing **out);
 void typing_destroy(struct typing *t);
+void typing_leave(struct typing *t, uint16_t shard); /* who writes in it is said to have stopped */

@@ -29,7 +29,7 @@ struct world {
     struct bus *bus;
     struct metrics *metrics;
     unsigned reactors;
-    uint16_t owner_of[SHARD_COUNT]; /* shard → reactor */
+    _Atomic uint16_t owner_of[SHARD_COUNT]; /* shard → reactor; changed by mover.c alone */
     struct world_limits limits;
     struct stream *streams[BUS_PORTS_MAX]; /* by port: each reactor's log, and the directory's */
     struct directory *directory;           /* set by directory_create */

@@ -246,6 +246,19 @@ static enum err may_put(struct lsm *l, struct str key)
     return ERR_LIMIT;
 }
 
+void lsm_mirror(struct lsm *l, uint8_t first, lsm_mirror_fn *fn, void *arg)
+{
+    l->mirror = fn;
+    l->mirror_first = first;
+    l->mirror_arg = arg;
+}
+
+static void mirror(struct lsm *l, struct str key, const struct str *value)
+{
+    if (l->mirror && (uint8_t)key.p[0] == l->mirror_first)
+        l->mirror(l->mirror_arg, key, value);
+}
+
 enum err lsm_put(struct lsm *l, struct str key, struct str value)
 {
     enum err err = may_put(l, key);
@@ -253,6 +266,7 @@ enum err lsm_put(struct lsm *l, struct str key, struct str value)
         return err != ERR_OK ? err : ERR_INVALID;
     memtable_put(l->active, key, value);
     l->unapplied++;
+    mirror(l, key, &value);
     return ERR_OK;
 }
 
@@ -263,6 +277,7 @@ enum err lsm_delete(struct lsm *l, struct str key)
         return err;
     memtable_delete(l->active, key);
     l->unapplied++;
+    mirror(l, key, NULL);
     return ERR_OK;
 }
 

@@ -46,6 +46,10 @@ void lsm_close(struct lsm *l); /* waits for background work; does not flush: the
  * value of the same size happens in place. */
 MUST_CHECK enum err lsm_put(struct lsm *l, struct str key, struct str value);
 MUST_CHECK enum err lsm_delete(struct lsm *l, struct str key);
+/* Who is told of every put and delete of keys with this first byte, when it was done: one at a time. `value` is NULL
+ * for a deleted one. A NULL fn: nobody any more. */
+typedef void lsm_mirror_fn(void *arg, struct str key, const struct str *value);
+void lsm_mirror(struct lsm *l, uint8_t first, lsm_mirror_fn *fn, void *arg);
 /* True when puts should wait or be refused soon: checked by the admitter before it appends to the log. */
 bool lsm_is_busy(struct lsm *l);
 /* The disk had no space for the last flush or manifest: waiting does not help before an operator does. */

@@ -28,6 +28,10 @@ struct lsm {
     char *dir;
     struct background background;
 
+    lsm_mirror_fn *mirror; /* NULL: nobody is told of what is put */
+    void *mirror_arg;
+    uint8_t mirror_first;
+
     struct memtable *active;
     struct lsm_frozen {
         struct memtable *table;

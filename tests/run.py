@@ -16,6 +16,8 @@ import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
+os.environ.setdefault("TSAN_OPTIONS", "suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)), "tsan.supp"))
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 

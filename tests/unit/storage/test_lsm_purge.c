@@ -123,7 +123,6 @@ static void purges(bool has_home)
     struct rig r;
 
     rig_make(&r, 1 << 20, 1 << 20, has_home);
-    rig_open(&r);
     fill(&r, s);
     assert_int_equal(lsm_erased_since(r.lsm), 0);
     assert_true(is_in_files(&r, s[0].value));
@@ -161,7 +160,6 @@ static void what_was_erased_is_known_after_a_restart(void **state)
 
     (void)state;
     rig_make(&r, 1 << 20, 1 << 20, false);
-    rig_open(&r);
     fill(&r, s);
     erase(&r, s, 1000);
     settle(&r);
@@ -180,7 +178,6 @@ static void a_younger_erasing_is_not_taken_for_purged(void **state)
 
     (void)state;
     rig_make(&r, 1 << 20, 1 << 20, false);
-    rig_open(&r);
     fill(&r, s);
     lsm_erased(r.lsm, 1000);
     assert_ok(lsm_delete(r.lsm, STR("other-0-0000")));
@@ -208,7 +205,6 @@ static void a_checkpoint_names_what_is_not_purged(void **state)
 
     (void)state;
     rig_make(&r, 1 << 20, 1 << 20, false);
-    rig_open(&r);
     fill(&r, s);
     erase(&r, s, 1000);
     settle(&r);
@@ -231,7 +227,6 @@ static void nothing_erased_costs_nothing(void **state)
 
     (void)state;
     rig_make(&r, 1 << 20, 1 << 20, false);
-    rig_open(&r);
     fill(&r, s);
     lsm_stats(r.lsm, &before);
     lsm_purge(r.lsm, INT64_MAX);

@@ -65,7 +65,8 @@ struct dec {
 };
 static inline struct dec dec_of(struct str s)
 {
-    return (struct dec){(const uint8_t *)s.p, (const uint8_t *)s.p + s.len, false};
+    const uint8_t *p = (const uint8_t *)s.p;
+    return (struct dec){p, s.len ? p + s.len : p, false}; /* an empty one may be NULL, to which nothing may be added */
 }
 uint8_t dec_get_u8(struct dec *d);
 uint32_t dec_get_u32(struct dec *d);

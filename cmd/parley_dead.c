@@ -26,15 +26,10 @@ struct door {
 
 void dead_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text,
-            STR("parley dead list --data DIR\nparley dead show ID --data DIR\n"
-                "parley dead replay ID|all --data DIR\nparley dead drop ID --data DIR\n\n"
-                "Records that the tables could not take. `all` goes in order, and ends with 1 when some stay.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley dead list --data DIR\nparley dead show ID --data DIR\n"
+              "parley dead replay ID|all --data DIR\nparley dead drop ID --data DIR\n\n"
+              "Records that the tables could not take. `all` goes in order, and ends with 1 when some stay.\n\n",
+              options, OPTIONS);
 }
 
 static int open_tables(struct door *d)

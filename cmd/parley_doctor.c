@@ -25,18 +25,12 @@ static const char *const names[VIEWS] = {"the message stores", "the tables", "wh
 
 void doctor_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(
-        &text,
-        STR("parley doctor --data DIR\n\n"
-            "Says how a running or stopped server is: how far each view of its logs is, which one keeps them from\n"
-            "being trimmed, whether records wait for you; of a stopped one also whether what a start needs is there\n"
-            "and whole. Ends with 0 when all is well, 1 when something needs you (the line says which command goes\n"
-            "on), 2 when it could not look. Changes nothing. `parley verify` reads everything and takes longer.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley doctor --data DIR\n\n"
+              "Says how a running or stopped server is: how far each view of its logs is, which one keeps them from\n"
+              "being trimmed, whether records wait for you; of a stopped one also whether what a start needs is there\n"
+              "and whole. Ends with 0 when all is well, 1 when something needs you (the line says which command goes\n"
+              "on), 2 when it could not look. Changes nothing. `parley verify` reads everything and takes longer.\n\n",
+              options, OPTIONS);
 }
 
 static void say_holder(const struct views_state *s)

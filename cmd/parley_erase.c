@@ -23,13 +23,9 @@ enum { OPTIONS = sizeof options / sizeof options[0], WAIT_LOOK_MS = 500 };
 
 void erase_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text, STR("parley erase CONV SEQ[-SEQ] ... --data DIR\nparley erase --status on --data DIR\n\n"
-                       "Backups keep what they have until they are removed.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley erase CONV SEQ[-SEQ] ... --data DIR\nparley erase --status on --data DIR\n\n"
+              "Backups keep what they have until they are removed.\n\n",
+              options, OPTIONS);
 }
 
 /* One command, one answer: a number before `ok`. 0: done. */

@@ -16,13 +16,9 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 void stores_list_help(void)
 {
-    struct buf text = {0};
-
-    buf_str(&text, STR("parley stores list --data DIR\n\nA line for each store: name, state, and how many of the 256 "
-                       "shards it holds.\n\n"));
-    conf_help(options, OPTIONS, &text);
-    fwrite(text.p, 1, text.len, stdout);
-    buf_deinit(&text);
+    tool_help("parley stores list --data DIR\n\nA line for each store: name, state, and how many of the 256 "
+              "shards it holds.\n\n",
+              options, OPTIONS);
 }
 
 static int list(const char *data)

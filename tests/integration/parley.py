@@ -347,6 +347,21 @@ class Case(unittest.IsolatedAsyncioTestCase):
             os.unlink(self.server.log_path)
         self.assertIn(status, (0, None))
 
+    def flip(self, marker):
+        """Changes a byte of the record that holds `marker`: the file's name."""
+        for folder, _, files in os.walk(self.server.data):
+            for name in files:
+                path = os.path.join(folder, name)
+                if not name.endswith(".seg"):
+                    continue
+                with open(path, "r+b") as f:
+                    at = f.read().find(marker)
+                    if at >= 0:
+                        f.seek(at)
+                        f.write(b"M")
+                        return path
+        self.fail(f"{marker} is in no segment")
+
     async def refused(self, code, awaitable):
         with self.assertRaises(Refused) as caught:
             await awaitable

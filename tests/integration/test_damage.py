@@ -17,21 +17,6 @@ class Damage(Case):
             self.conv = (await a.send(self.ana, f"marker-{i}-end"))["conv"]
         await self.server.kill()
 
-    def flip(self, marker):
-        """Changes a byte of the record that holds `marker`: the file's name."""
-        for folder, _, files in os.walk(self.server.data):
-            for name in files:
-                path = os.path.join(folder, name)
-                if not name.endswith(".seg"):
-                    continue
-                with open(path, "r+b") as f:
-                    at = f.read().find(marker)
-                    if at >= 0:
-                        f.seek(at)
-                        f.write(b"M")
-                        return path
-        self.fail(f"{marker} is in no segment")
-
     async def refusal(self):
         """What a server that does not start says."""
         p = await asyncio.create_subprocess_exec(*self.server.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)

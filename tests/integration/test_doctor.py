@@ -87,20 +87,6 @@ class Doctor(Case):
         self.assertRegex(out, rf"needs you: file {path} is damaged at offset \d+: .*`parley verify --data")
         self.assertIn("`parley restore`", out)
 
-    def flip(self, marker):
-        for folder, _, files in os.walk(self.server.data):
-            for name in files:
-                path = os.path.join(folder, name)
-                if not name.endswith(".seg"):
-                    continue
-                with open(path, "r+b") as f:
-                    at = f.read().find(marker)
-                    if at >= 0:
-                        f.seek(at)
-                        f.write(b"M")
-                        return path
-        self.fail(f"{marker} is in no segment")
-
     async def test_what_a_start_would_miss_is_named(self):
         await self.chat()
         await self.server.kill()

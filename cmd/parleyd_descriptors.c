@@ -1,11 +1,12 @@
 #include "cmd/parleyd_descriptors.h"
+#include "storage/lsm.h"
 #include <sys/resource.h>
 
 enum {
     MOST = 1 << 18, /* libwebsockets has a table of so many for each reactor */
     FOR_PROCESS = 64,
-    FOR_STORE = 40,  /* some 32 tables, and those that are being made or still read */
-    FOR_THREAD = 16, /* a log, its segments, an event loop */
+    FOR_STORE = LSM_TABLES_MAX + 8, /* and those that are being made or still read */
+    FOR_THREAD = 16,                /* a log, its segments, an event loop */
     CONNECTIONS_MIN = 64,
 };
 

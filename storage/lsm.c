@@ -136,6 +136,8 @@ static struct lsm *make(const struct lsm_conf *c)
         l->conf.memtable_bytes = MEMTABLE_BYTES;
     if (l->conf.table_memory == 0)
         l->conf.table_memory = TABLE_MEMORY;
+    if (l->conf.tables_max == 0)
+        l->conf.tables_max = LSM_TABLES_MAX;
     l->fs = c->env->fs;
     l->dir = mem_dup(str_c(c->dir));
     l->conf.dir = l->dir;

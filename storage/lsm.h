@@ -16,6 +16,8 @@
 #include "base/worker.h"
 #include "storage/cache.h"
 
+/* Tables of a store: a flush waits while there are so many and a merge is under way that will make them fewer. */
+enum { LSM_TABLES_MAX = 64 };
 struct lsm;
 struct lsm_conf {
     struct env *env;
@@ -26,7 +28,8 @@ struct lsm_conf {
     size_t memtable_bytes;     /* 0: 16 MiB */
     uint64_t merge_rate;       /* bytes a second that merges take while they keep up (pace.h); 0: no bound */
     uint64_t
-        table_memory; /* what a table's filter and index may take, at most; 0: 512 MiB. Larger ones stay as they are */
+        table_memory;  /* what a table's filter and index may take, at most; 0: 512 MiB. Larger ones stay as they are */
+    size_t tables_max; /* 0: LSM_TABLES_MAX */
     size_t
         filter_prefix; /* leading bytes of a key that get a filter entry of their own beside the whole key's: 0 none */
     void (*on_durable)(void *arg);               /* a flush finished: lsm_durable moved; may be NULL */

@@ -113,9 +113,15 @@ static void step_done(void *arg)
     lsm_poke(t->lsm);
 }
 
+/* Tables are a descriptor each, and memory; so many that merges hurry, and flushes wait for them. */
+static bool has_many_tables(const struct lsm *l) { return l->n_tables >= l->conf.tables_max / 8 * 7; }
+static bool has_most_tables(const struct lsm *l) { return l->n_tables >= l->conf.tables_max; }
+
 static uint64_t merge_due(struct lsm_task *t)
 {
     struct lsm *l = t->lsm;
+    if (has_many_tables(l))
+        return 0;
     return pace_due(&l->pace, env_mono_us(l->conf.env), t->step_bytes, build_written(t->build),
                     l->flushed_bytes - t->flushed_before);
 }
@@ -142,10 +148,19 @@ static struct build_conf build_conf(struct lsm *l)
         .fs = l->fs, .dir = l->dir, .table = l->next_table++, .filter_prefix = l->conf.filter_prefix};
 }
 
+/* Without one there is nothing to wait for: merging is off, or waits for space, or all that could be merged was. */
+static bool is_merging(const struct lsm *l)
+{
+    for (const struct lsm_task *t = &l->task[1]; t < l->task + TASKS; t++)
+        if (t->state != TASK_IDLE)
+            return true;
+    return false;
+}
+
 static bool begin_flush(struct lsm_task *t)
 {
     struct lsm *l = t->lsm;
-    if (l->n_frozen == 0)
+    if (l->n_frozen == 0 || (has_most_tables(l) && is_merging(l)))
         return false;
     if (memtable_count(l->frozen[0].table) == 0) { /* only positions moved */
         t->state = TASK_BUILT;

@@ -281,7 +281,7 @@ static void tell(const struct bench *b, uint64_t entries, const char *json)
                 {"control_ms", b->control_ms, 0},
                 {"batches_late", (double)b->late, 0},
                 {"open_ms", b->open_ms, 1000},
-                {"files_at_most", (double)b->files, 40},
+                {"files_at_most", (double)b->files, LSM_TABLES_MAX + 8},
                 {"bytes_per_entry", b->settled_bytes / (double)entries, 0},
                 {"peak_over_settled", b->peak_bytes / b->settled_bytes, 0},
                 {"write_amplification", b->amplification, 0},

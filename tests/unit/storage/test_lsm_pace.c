@@ -60,10 +60,33 @@ PROMISE(a_store_with_a_step_that_is_not_due_can_be_closed_and_has_all_when_opene
     rig_drop(&r);
 }
 
+/* The eighth table starts a merge; the ninth memtable is flushed when that has ended. */
+PROMISE(a_writer_that_is_faster_than_merges_waits_for_them_before_there_are_too_many_tables)
+{
+    struct rig r;
+    struct lsm_stats s;
+    uint64_t n = 0;
+    rig_make(&r, MEMTABLE, 1 << 20, true);
+    lsm_close(r.lsm);
+    mailbox_drain(r.home);
+    r.conf.merge_rate = 1;
+    r.conf.tables_max = 8;
+    rig_open(&r);
+    for (int i = 0; i < 40; i++) {
+        write_memtable(&r, &n);
+        lsm_stats(r.lsm, &s);
+        assert_true(s.tables <= 8 + s.compactions); /* eight flushed ones, and what merges made */
+    }
+    assert_int_equal(s.entries, n);
+    assert_true(s.compactions > 0);
+    rig_drop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(merges_at_a_bandwidth_end_and_lose_nothing),
+        HOLDS(a_writer_that_is_faster_than_merges_waits_for_them_before_there_are_too_many_tables),
         HOLDS(a_store_with_a_step_that_is_not_due_can_be_closed_and_has_all_when_opened_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,7 @@ struct fs_ops {
     enum err (*size)(struct file *, uint64_t *out);
     enum err (*lock)(struct file *);                     /* exclusive, whole file, freed by close; LOCKED */
     void (*ahead)(struct file *, uint64_t at, size_t n); /* may be NULL: it is only a hint */
+    void (*forget)(struct file *);                       /* the same */
     enum err (*rename)(struct fs *, const char *from, const char *to);
     enum err (*link)(struct fs *, const char *from, const char *to);
     enum err (*remove)(struct fs *, const char *path);
@@ -84,6 +85,13 @@ static inline void file_ahead(struct file *f, uint64_t at, size_t n)
 {
     if (f->ops->ahead)
         f->ops->ahead(f, at, n);
+}
+
+/* Nobody will read what it holds: what was synced leaves the page cache. */
+static inline void file_forget(struct file *f)
+{
+    if (f->ops->forget)
+        f->ops->forget(f);
 }
 
 /* Built on the above. */

@@ -104,6 +104,8 @@ static enum err posix_truncate(struct file *f, uint64_t size) { return checked(f
 
 /* Large writes leave large folios in the page cache, and each small fdatasync would then rewrite a whole one: so the
  * pages are dropped once they are on the disk. */
+static void posix_forget(struct file *f) { (void)posix_fadvise(fd_of(f), 0, 0, POSIX_FADV_DONTNEED); }
+
 static enum err posix_fill(struct file *f, uint64_t size)
 {
     enum { STEP = 1 << 20 };
@@ -113,7 +115,7 @@ static enum err posix_fill(struct file *f, uint64_t size)
     for (uint64_t at = 0; at < size; at += STEP)
         TRY(file_write(f, zeros, size - at < STEP ? size - at : STEP, at));
     TRY(posix_sync(f));
-    (void)posix_fadvise(fd_of(f), 0, 0, POSIX_FADV_DONTNEED); /* only a matter of speed */
+    posix_forget(f); /* only a matter of speed */
 out:
     mem_free(zeros);
     return err;
@@ -218,6 +220,7 @@ struct fs *fs_posix(void)
         .size = posix_size,
         .lock = posix_lock,
         .ahead = posix_ahead,
+        .forget = posix_forget,
         .rename = posix_rename,
         .link = posix_link,
         .remove = posix_remove,

@@ -46,6 +46,19 @@ void *map_get(const struct map *m, uint64_t hash, map_eq_fn *eq, const void *key
     return m->count ? m->slots[find(m, hash, eq, key)].value : NULL;
 }
 
+void map_fetch(const struct map *m, uint64_t hash)
+{
+    if (m->count)
+        __builtin_prefetch(&m->slots[hash & (m->cap - 1)]);
+}
+
+void *map_peek(const struct map *m, uint64_t hash)
+{
+    const struct map_slot *s = m->count ? &m->slots[hash & (m->cap - 1)] : NULL;
+
+    return s && s->hash == hash ? s->value : NULL;
+}
+
 void map_add(struct map *m, uint64_t hash, void *value)
 {
     assert(value);

@@ -18,7 +18,11 @@ typedef bool map_eq_fn(const void *value, const void *key);
 
 void map_deinit(struct map *m);
 void *map_get(const struct map *m, uint64_t hash, map_eq_fn *eq, const void *key); /* NULL when absent */
-void map_add(struct map *m, uint64_t hash, void *value);                           /* the caller knows it is absent */
-void *map_take(struct map *m, uint64_t hash, map_eq_fn *eq, const void *key);      /* removes and returns it, or NULL */
+/* Before map_get, so that it need not wait for memory: has the hash's place fetched; names what most likely is there.
+ */
+void map_fetch(const struct map *m, uint64_t hash);
+void *map_peek(const struct map *m, uint64_t hash); /* NULL: nothing; else the caller knows only that hashes agree */
+void map_add(struct map *m, uint64_t hash, void *value);                      /* the caller knows it is absent */
+void *map_take(struct map *m, uint64_t hash, map_eq_fn *eq, const void *key); /* removes and returns it, or NULL */
 /* Walks all in no order: start with *at = 0; NULL ends. Adding or taking while walking is not allowed. */
 void *map_next(const struct map *m, size_t *at);

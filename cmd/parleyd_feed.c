@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { BATCH_BYTES = 256 << 10, WAITING_MAX = 4 };
+enum { BATCH_BYTES = 256 << 10, WAITING_MAX = 4, FETCHES = 3, FETCH_AHEAD = 2 };
 
 struct item {
     uint64_t pos;
@@ -16,6 +16,7 @@ struct item {
 struct batch {
     struct buf bytes;
     uint64_t log_id, until;
+    bool is_last; /* somebody waits for it */
 };
 
 struct hand {
@@ -65,27 +66,70 @@ static enum err put(struct hand *h, const struct item *i, const char *body)
     return err;
 }
 
-static enum err put_all(struct hand *h, const struct batch *b)
+/* What was put so far becomes one with its position: when the memtable is full, for then it is flushed, or at the end.
+ * In between nobody needs it, and each conversation's state need not be put (convlog.h). */
+static enum err settle(struct hand *h, const struct batch *b)
 {
     const struct feed_conf *c = &h->feed->conf;
+    enum err err = ERR_OK;
+
+    for (size_t s = h->index; s < c->data->n_stores; s += h->feed->n_hands) {
+        struct lsm *l = c->stores[s];
+        if (!b->is_last && !lsm_is_ripe(l))
+            continue;
+        while ((err = convlog_replay_settle(h->convs, l)) == ERR_LIMIT) {
+            TRY(atomic_load(&h->feed->is_ending) ? ERR_CLOSED : ERR_OK);
+            let_stores_catch_up(h);
+        }
+        TRY(err);
+        lsm_applied(l, b->log_id, b->until);
+    }
+out:
+    return err;
+}
+
+/* Each record is about another conversation, which lies somewhere in memory. So while one is put, those that come
+ * FETCH_AHEAD, twice and three times as far behind it are fetched, each a step further. */
+struct ahead {
+    size_t at[FETCHES];
+    size_t n; /* records put */
+};
+
+static void fetch_ahead(struct hand *h, const struct batch *b, struct ahead *a)
+{
     struct item i;
+
+    for (unsigned step = 0; step < FETCHES; step++) {
+        size_t distance = FETCH_AHEAD * (FETCHES - step), to = a->n == 0 ? distance : 1;
+        for (; to > 0 && a->at[step] < b->bytes.len; to--) {
+            memcpy(&i, b->bytes.p + a->at[step], sizeof i);
+            convlog_replay_fetch(h->convs, i.kind, str_of(b->bytes.p + a->at[step] + sizeof i, i.len), step);
+            a->at[step] += sizeof i + i.len;
+        }
+    }
+    a->n++;
+}
+
+static enum err put_all(struct hand *h, const struct batch *b)
+{
+    struct item i = {.pos = b->until};
+    struct ahead ahead = {0};
     enum err err = ERR_OK;
 
     for (size_t at = 0; at < b->bytes.len; at += sizeof i + i.len) {
         memcpy(&i, b->bytes.p + at, sizeof i);
-        err = put(h, &i, b->bytes.p + at + sizeof i);
-        if (err != ERR_OK) {
-            pthread_mutex_lock(&h->lock);
-            h->refused = i;
-            pthread_mutex_unlock(&h->lock);
-            goto out;
-        }
+        fetch_ahead(h, b, &ahead);
+        TRY(put(h, &i, b->bytes.p + at + sizeof i));
     }
-    for (size_t s = h->index; s < c->data->n_stores; s += h->feed->n_hands)
-        lsm_applied(c->stores[s], b->log_id, b->until);
+    TRY(settle(h, b));
     if (h->home)
         mailbox_drain(loop_mailbox(h->home)); /* a flush's next step begins when the last one came home */
 out:
+    if (err != ERR_OK) {
+        pthread_mutex_lock(&h->lock);
+        h->refused = i;
+        pthread_mutex_unlock(&h->lock);
+    }
     return err;
 }
 
@@ -102,6 +146,7 @@ static struct batch take(struct hand *h)
 static void *run(void *arg)
 {
     struct hand *h = arg;
+    pthread_setname_np(pthread_self(), "feed");
     pthread_mutex_lock(&h->lock);
     for (;;) {
         while (h->n_waiting == 0 && !h->is_ending)
@@ -125,7 +170,7 @@ static void *run(void *arg)
 
 /* --- the caller's --- */
 
-static enum err hand_over(struct hand *h, uint64_t log_id, uint64_t until)
+static enum err hand_over(struct hand *h, uint64_t log_id, uint64_t until, bool is_last)
 {
     enum err err;
     pthread_mutex_lock(&h->lock);
@@ -134,6 +179,7 @@ static enum err hand_over(struct hand *h, uint64_t log_id, uint64_t until)
     err = h->err;
     h->next.log_id = log_id;
     h->next.until = until;
+    h->next.is_last = is_last;
     h->waiting[h->n_waiting++] = h->next;
     h->next = (struct batch){0};
     pthread_cond_broadcast(&h->moved);
@@ -152,7 +198,7 @@ enum err feed_record(struct feed *f, const struct log_record *r)
     buf_add(&h->next.bytes, &i, sizeof i);
     buf_str(&h->next.bytes, r->body);
     if (h->next.bytes.len >= BATCH_BYTES)
-        err = hand_over(h, r->log_id, r->next);
+        err = hand_over(h, r->log_id, r->next, false);
     return err;
 }
 
@@ -170,7 +216,7 @@ enum err feed_wait(struct feed *f, uint64_t log_id, uint64_t pos)
 {
     enum err err = ERR_OK;
     for (size_t i = 0; i < f->n; i++)
-        (void)!hand_over(&f->hand[i], log_id, pos); /* the error stays, and is asked for below */
+        (void)!hand_over(&f->hand[i], log_id, pos, true); /* the error stays, and is asked for below */
     for (size_t i = 0; i < f->n; i++) {
         enum err of = wait_idle(&f->hand[i]);
         err = err == ERR_OK ? of : err;
@@ -198,6 +244,7 @@ static enum err start(struct hand *h)
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->moved, NULL);
     convlog_replay_create(&h->convs);
+    convlog_replay_defer(h->convs);
     h->is_started = pthread_create(&h->thread, NULL, run, h) == 0;
     return h->is_started ? ERR_OK : ERR_LIMIT;
 }

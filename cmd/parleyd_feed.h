@@ -3,7 +3,8 @@
  * One thread reads the log and hands records over in batches, a few of which may wait for each thread; in a batch they
  * stand as in the log. So what is of one shard, whose store has one home, is applied in the order of the log, and the
  * stores of different homes don't wait for each other. With each batch goes the position up to which all records were
- * handed over: that is what its stores have applied when it is done.
+ * handed over: that is what its stores have applied when it is done, and are told when their memtable is full or at the
+ * end.
  *
  * Thread: the caller's, which until feed_wait must leave the stores and the homes' mailboxes alone. */
 #pragma once

@@ -92,7 +92,7 @@ out:
     return err;
 }
 
-/* A segment that is trimmed is zeroed under its readers, which is no damage. */
+/* A segment that is trimmed is zeroed or written over under its readers, which is no damage. */
 static enum err explain(struct consumer *c, enum err err)
 {
     if (c->pos < stream_trimmed(c->conf.stream))

@@ -1,12 +1,13 @@
 /* The files of a log.
  *
  *     DIR/ready/ID.seg              zero-filled, ready to be taken
+ *     DIR/ready/ID.old              the same, with what a log left in it
  *     DIR/LOG/NUMBER.seg            a segment of a log; numbers grow by one; the first were trimmed, perhaps
  *
  *     0        64                                  128 + n, on the next multiple of 64
- *     +--------+--------------------------+--------+-------------------------+------ … ------+
- *     | header | batch: header, n bytes   | 0 … 0  | batch                   | 0 … 0         |
- *     +--------+--------------------------+--------+-------------------------+------ … ------+
+ *     +--------+--------------------------+--------+-------------------------+--------+-- … --+
+ *     | header | batch: header, n bytes   | 0 … 0  | batch                   | 0 … 0  | any   |
+ *     +--------+--------------------------+--------+-------------------------+--------+-- … --+
  *
  *     header    sum:8 "PRLYLOG1":8 version:4 0:4 log:8 generation:8 number:8 start:8 0:8
  *     batch     sum:8 magic:4 bytes:4 topics:1 0:7 log:8 generation:8 offset:8 position:8 durable:8, then its records
@@ -21,7 +22,8 @@
  * What always holds
  *  1. Log ids are never reused, and within a log neither is a position. So what a file held before it was recycled is
  *     never valid in it: of another log it has the wrong id, of the same log other positions, and in either case
- *     another generation. (Besides, a segment is zeroed before reuse, so that what was deleted is gone.)
+ *     another generation. So a busy log writes over what is there; what was deleted is gone when it is scrubbed
+ *     (segpool.c).
  *  2. A segment is in the log's folder only with its header synced, and only after all before it is synced. So any
  *     segment but the last is whole, and a gap between them is damage.
  *  3. A record is told to be durable only after a sync that began when its batch was written. So what may be torn lies
@@ -29,16 +31,21 @@
  *     segment's start, or from a view (`durable_floor`).
  *  4. A log that ended is sealed: its last batch has no records and notes the end as durable. A clean end seals; so
  * does recovery. What was once read out of a log is never taken for a torn tail again.
+ *  5. Behind a segment's last batch, and behind the header of one without a batch, stands a place (64 bytes) of zeros,
+ *     if there is room for one, written and synced with it. So the end is seen; behind it may stand anything that is of
+ *     no batch of this segment.
  *
  * What each fault does
  *  - Power cut, kill: the last write may be there in part, in any order of its pages. The first record that is not
- * whole ends the log; those behind it are cut, though they may be whole: none of them was ever told to be durable.
+ * whole ends the log; those behind it are cut, though they may be whole: none of them was ever told to be durable. The
+ *    bytes of a page that did not arrive are those that the file had: zeros or stale ones, whole in neither case.
  *  - Damage before that position, a header that is wrong, a segment missing between others: CORRUPT, with file and
  *    offset. Damage of the very last batch of a log that was not sealed looks like a torn tail, unless a view knows
  * more.
  *  - Cut during recovery: the copy is put in place by one rename; before it the old file is there, after it the new
  * one.
- *  - Cut during trimming: segments leave oldest first, each for good before the next one and before it is zeroed.
+ *  - Cut during trimming: segments leave oldest first, each for good before the next one and before it is zeroed or
+ *    written over.
  *
  * Left to others: which log ids there are and which may go (the caller, by the positions its views have), filling and
  * zeroing (segpool.c), writing (stream_writer.c), recovering (seglog_recover.c). */

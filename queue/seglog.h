@@ -30,7 +30,7 @@ MUST_CHECK enum err segpool_discard(struct env *env, const char *dir);
 MUST_CHECK enum err seglog_list(struct env *env, const char *dir, uint64_t **ids, size_t *n); /* ascending; mem_free */
 struct seglog_report {
     uint64_t start, end; /* positions held */
-    uint64_t cut_bytes;  /* of a torn tail, cut; said in the log by the caller */
+    uint64_t cut_bytes;  /* of a torn tail, cut, as far as its batches are known; said in the log by the caller */
     bool was_torn;
 };
 /* Makes the surviving tail of a log durable (copied to a fresh segment and synced: reading the page cache proves
@@ -42,8 +42,7 @@ MUST_CHECK enum err seglog_recover(struct env *env, const char *dir, uint64_t lo
  * with one of these bits (batches without them are skipped unread). */
 MUST_CHECK enum err seglog_replay(struct env *env, const char *dir, uint64_t log_id, uint64_t from, uint8_t topics,
                                   log_record_fn *fn, void *arg);
-MUST_CHECK enum err seglog_remove(struct env *env, const char *dir,
-                                  uint64_t log_id); /* its segments are zeroed and kept ready, or deleted */
+MUST_CHECK enum err seglog_remove(struct env *env, const char *dir, uint64_t log_id); /* its segments are deleted */
 
 /* A consumer of a live log: reads what is committed, batch after batch, at its own pace, from the files. */
 struct stream;

@@ -1,5 +1,6 @@
 /* Segments are looked at from the last one backwards, as far as they are needed: what a live log trimmed may be zeroed
- * at any moment. Every record on the way is checked, so that damage is met by the backup and not by who restores it. */
+ * or written over at any moment. Every record on the way is checked, so that damage is met by the backup and not by who
+ * restores it. */
 #include "queue/seglog_copy.h"
 #include "base/log.h"
 #include "queue/segread.h"
@@ -48,37 +49,37 @@ out:
     return err;
 }
 
-/* Behind the last batch that can be found from the front; a record or a seal may well end in zeros. */
-static uint64_t whole_end(const struct seglog_copy *c, uint64_t number)
+/* Behind the last batch that can be found, if the log ends there: what follows is of another log. Else what stands
+ * there may be torn, and only zeros that no batch claims are left out. */
+static uint64_t used_end(const uint8_t *bytes, uint64_t size)
 {
-    struct segread r = {0};
-    uint64_t end = 0;
+    struct segment_header head;
     struct batch b;
+    uint64_t end = 0, used = size;
 
-    if (segread_open(c->env, c->dir, c->log_id, number, &r) == ERR_OK) {
-        while (segread_batch(&r, r.size, &b) == ERR_OK)
-            segread_skip(&r, &b);
-        end = r.off;
+    if (size >= SEGMENT_HEADER && segment_header_read(bytes, &head) == ERR_OK) {
+        end = SEGMENT_HEADER;
+        for (uint64_t off = end; off + BATCH_HEADER <= size; off = off < end ? end : off + BATCH_ALIGN)
+            if (batch_read(bytes + off, &head, off, &b))
+                end = batch_end(off, b.bytes);
+        if (segment_ends_at(bytes, size, end))
+            return end < size ? end : size;
     }
-    segread_close(&r);
-    return end;
+    while (used > end && bytes[used - 1] == 0)
+        used--;
+    used = (used + BATCH_ALIGN - 1) & ~(uint64_t)(BATCH_ALIGN - 1);
+    return used < size ? used : size;
 }
 
-/* As it is: what is torn or damaged is for recovery to judge. Only zeros that no batch claims are left out. */
+/* As it is: what is torn or damaged is for recovery to judge. */
 static enum err still_segment(const struct seglog_copy *c, uint64_t number)
 {
     char *path = segment_path(c->dir, c->log_id, number);
-    uint64_t end = whole_end(c, number);
     struct str all = {0};
-    size_t used;
     enum err err;
 
     TRY(fs_read_all(c->env->fs, path, SEGMENT_MAX, &all));
-    used = all.len;
-    while (used > 0 && used > end && all.p[used - 1] == 0)
-        used--;
-    used = (used + BATCH_ALIGN - 1) & ~(size_t)(BATCH_ALIGN - 1);
-    TRY(c->segment(c->arg, number, path, used < all.len ? used : all.len, (struct str){0}));
+    TRY(c->segment(c->arg, number, path, used_end((const uint8_t *)all.p, all.len), (struct str){0}));
 out:
     mem_free((void *)(uintptr_t)all.p);
     mem_free(path);

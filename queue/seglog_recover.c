@@ -18,7 +18,7 @@ struct walk {
     uint64_t off;   /* of the batch that is not whole, or of the end */
     uint64_t kept;  /* bytes of that batch's records that are whole */
     uint64_t pos;   /* behind the last record that is whole */
-    bool is_sealed; /* ends with a seal and zeros */
+    bool is_sealed; /* ends with a seal */
 };
 
 struct recovery {
@@ -27,6 +27,7 @@ struct recovery {
     uint64_t log_id;
     char **why;
     uint64_t durable; /* the highest known */
+    uint64_t known;   /* where the records of the last segment's batches end, of those that can be found */
     struct walk at;
 };
 
@@ -81,15 +82,6 @@ static uint64_t whole_bytes(const struct walk *w, const struct batch *b)
     return at;
 }
 
-/* Where the bytes that are not zero end. */
-static uint64_t used_end(const struct walk *w)
-{
-    uint64_t end = w->size;
-    while (end > 0 && w->bytes[end - 1] == 0)
-        end--;
-    return end;
-}
-
 static void walk(struct walk *w)
 {
     struct batch b = {0};
@@ -105,7 +97,7 @@ static void walk(struct walk *w)
         }
         w->off = batch_end(w->off, b.bytes);
     }
-    w->is_sealed = is_seal && used_end(w) <= w->off;
+    w->is_sealed = is_seal && segment_ends_at(w->bytes, w->size, w->off);
 }
 
 /* Batches behind the stop may know more. Where one begins there is found on the grid. */
@@ -116,6 +108,8 @@ static void ask_all(struct recovery *r, const struct walk *w)
         bool is = batch_at(w, off, &b);
         if (is && b.durable > r->durable)
             r->durable = b.durable;
+        if (is)
+            r->known = off + BATCH_HEADER + b.bytes < w->size ? off + BATCH_HEADER + b.bytes : w->size;
         off = is ? batch_end(off, b.bytes) : off + BATCH_ALIGN;
     }
 }
@@ -124,12 +118,7 @@ static void ask_all(struct recovery *r, const struct walk *w)
 static uint64_t stop_off(const struct walk *w) { return w->kept ? w->off + BATCH_HEADER + w->kept : w->off; }
 
 /* Behind the records of a segment that another one follows is nothing, or zeros: what replay takes for its end too. */
-static bool ends(const struct walk *w)
-{
-    static const uint8_t zeros[BATCH_HEADER];
-
-    return w->kept == 0 && (w->off + BATCH_HEADER > w->size || memcmp(w->bytes + w->off, zeros, sizeof zeros) == 0);
-}
+static bool ends(const struct walk *w) { return w->kept == 0 && segment_ends_at(w->bytes, w->size, w->off); }
 
 static enum err follow(struct recovery *r, const struct walk *next)
 {
@@ -196,7 +185,7 @@ static enum err make_durable(struct recovery *r, const char *log_dir)
     struct buf copy = {0};
     enum err err;
 
-    if (r->at.is_sealed) {
+    if (r->at.is_sealed && r->known <= r->at.off) {
         uint64_t seal = r->at.off - BATCH_HEADER;
         TRY(fs_open(r->env->fs, path, FS_WRITE, &f));
         TRY(file_write(f, r->at.bytes + seal, BATCH_HEADER, seal));
@@ -215,12 +204,12 @@ out:
 
 static void report(const struct recovery *r, uint64_t start, struct seglog_report *out)
 {
-    uint64_t stop = stop_off(&r->at), used = used_end(&r->at);
-    struct batch b;
+    uint64_t stop = stop_off(&r->at), end = stop + BATCH_HEADER; /* a torn header says no more */
 
+    end = r->known > stop ? r->known : end < r->at.size ? end : r->at.size;
     *out = (struct seglog_report){.start = start, .end = r->at.pos};
-    out->was_torn = used > stop || batch_at(&r->at, r->at.off, &b);
-    out->cut_bytes = used > stop ? used - stop : 0;
+    out->was_torn = !ends(&r->at) || r->known > stop;
+    out->cut_bytes = out->was_torn && end > stop ? end - stop : 0;
 }
 
 enum err seglog_recover(struct env *env, const char *dir, uint64_t log_id, uint64_t durable_floor,

@@ -23,7 +23,8 @@ struct piece { /* a segment in memory */
     struct segment_header head;
     char *path;
     const uint8_t *bytes;
-    uint64_t size, used, durable;
+    uint64_t size, durable;
+    uint64_t known; /* where the records of the last batch end that can be found */
     bool is_last;
 };
 
@@ -54,8 +55,11 @@ static void learn_durable(const struct check *c, struct piece *s)
 
     s->durable = c->floor > s->head.start ? c->floor : s->head.start;
     for (uint64_t off = find_batch(s, SEGMENT_HEADER, &b); off < s->size;
-         off = find_batch(s, batch_end(off, b.bytes), &b))
+         off = find_batch(s, batch_end(off, b.bytes), &b)) {
         s->durable = b.durable > s->durable ? b.durable : s->durable;
+        s->known = off + BATCH_HEADER + b.bytes;
+    }
+    s->known = s->known < s->size ? s->known : s->size;
 }
 
 /* Hands on the whole records of a batch; *whole: how many bytes they have. */
@@ -80,13 +84,16 @@ static enum err walk(struct check *c, struct piece *s)
 {
     uint64_t off = SEGMENT_HEADER, at, whole = 0;
     struct batch b = {0};
+    bool is_torn = false;
     enum err err = ERR_OK;
 
     c->pos = s->head.start;
-    for (; off < s->used || batch_at(s, off, &b); off = batch_end(at, b.bytes)) {
+    for (;; off = batch_end(at, b.bytes)) {
         at = find_batch(s, off, &b);
+        if (at == s->size && segment_ends_at(s->bytes, s->size, off))
+            break;
         if (at != off || b.pos != c->pos) {
-            if (may_be_torn(c, s))
+            if ((is_torn = may_be_torn(c, s)))
                 break;
             found(c, s, off,
                   at < s->size ? "a batch of records is not what was written"
@@ -97,15 +104,17 @@ static enum err walk(struct check *c, struct piece *s)
         TRY(records(c, s, &b, &whole));
         c->pos = b.pos + whole;
         if (whole < b.bytes) {
-            if (may_be_torn(c, s))
+            if ((is_torn = may_be_torn(c, s)))
                 break;
             found(c, s, at + BATCH_HEADER + whole, "a record is not what was written");
         }
         c->pos = b.pos + b.bytes;
     }
-    if (s->is_last && off < s->used && !c->is_broken) {
+    if (is_torn && !c->is_broken) {
         c->report.was_torn = true;
-        c->report.cut_bytes = s->used - off;
+        c->report.cut_bytes = s->known > off                 ? s->known - off
+                              : s->size - off < BATCH_HEADER ? s->size - off
+                                                             : BATCH_HEADER;
     }
     if (s->is_last && c->pos < s->durable && !c->is_broken)
         found(c, s, off, "the log ends before what was durable");
@@ -126,9 +135,7 @@ static enum err load(struct check *c, uint64_t number, struct piece *s)
     }
     TRY(err);
     s->bytes = (const uint8_t *)all.p;
-    s->size = s->used = all.len;
-    while (s->used > 0 && s->bytes[s->used - 1] == 0)
-        s->used--;
+    s->size = all.len;
 out:
     return err;
 }

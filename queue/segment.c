@@ -64,6 +64,14 @@ bool batch_read(const uint8_t in[BATCH_HEADER], const struct segment_header *of,
     return b->log_id == of->log_id && b->generation == of->generation && b->offset == offset;
 }
 
+bool segment_ends_at(const uint8_t *bytes, uint64_t size, uint64_t offset)
+{
+    static const uint8_t zeros[BATCH_HEADER];
+    uint64_t left = offset < size ? size - offset : 0;
+
+    return left == 0 || memcmp(bytes + offset, zeros, left < BATCH_HEADER ? left : BATCH_HEADER) == 0;
+}
+
 /* Neighbouring logs and positions must not share seeds: ids and positions are often small numbers. */
 static uint64_t record_sum(const uint8_t *record, size_t n, uint64_t log_id, uint64_t pos)
 {

@@ -38,6 +38,9 @@ void batch_write(uint8_t out[BATCH_HEADER], const struct batch *b);
 /* Whether a batch of this segment begins here. */
 bool batch_read(const uint8_t in[BATCH_HEADER], const struct segment_header *of, uint64_t offset, struct batch *b);
 
+/* Whether nothing stands where a batch would begin: zeros, as far as the file goes. There a log ends. */
+bool segment_ends_at(const uint8_t *bytes, uint64_t size, uint64_t offset);
+
 /* Writes a record of RECORD_HEADER + r->body.len bytes; log_id and pos of r are bound into its checksum. */
 void record_write(uint8_t *out, const struct log_record *r);
 /* Reads the record that begins at in[0] and should be the one of log_id and pos; false: it is not, or is damaged. */

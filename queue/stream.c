@@ -136,11 +136,13 @@ static void seal(struct stream *s)
 {
     uint8_t bytes[BATCH_HEADER];
     struct live *l = s->at;
+    uint64_t end = s->open->off + BATCH_HEADER;
 
     if (!l || !l->file || atomic_load(&s->notice->failed))
         return;
     batch_write(bytes, &(struct batch){s->conf.log_id, l->generation, s->open->off, s->end, s->end, 0, 0});
-    if (file_write(l->file, bytes, sizeof bytes, s->open->off) == ERR_OK)
+    struct iovec v[] = {{bytes, sizeof bytes}, {(void *)(uintptr_t)stream_zeros, tail_zeros(s, end)}};
+    if (file_writev(l->file, v, 2, s->open->off) == ERR_OK)
         (void)!file_sync(l->file);
 }
 
@@ -268,14 +270,14 @@ static bool fits(const struct stream *s, size_t bytes)
 
 static enum err next_segment(struct stream *s)
 {
-    uint64_t id;
-    enum err err = segpool_take(s->conf.pool, &id);
+    struct segpool_segment ready;
+    enum err err = segpool_take(s->conf.pool, s->conf.log_id, &ready);
 
     if (err != ERR_OK)
         return err == ERR_FULL ? ERR_FULL : ERR_LIMIT; /* filling is behind: too much in flight, as it were */
     stream_flush(s);
     struct live *l = mem_new(struct live);
-    *l = (struct live){.number = s->next_number++, .start = s->end, .ready_id = id};
+    *l = (struct live){.number = s->next_number++, .start = s->end, .ready = ready};
     pthread_mutex_lock(&s->lock);
     list_push(&s->segments, &l->link);
     pthread_mutex_unlock(&s->lock);
@@ -294,7 +296,7 @@ enum err stream_roll(struct stream *s)
 
     if (atomic_load_explicit(&s->notice->failed, memory_order_relaxed))
         return ERR_CLOSED;
-    if (!s->at || (s->open->off == SEGMENT_HEADER && !s->open->records))
+    if (!s->at || (s->open->off == SEGMENT_HEADER && !s->open->records && !stream_is_stale(s)))
         return ERR_OK;
     TRY(next_segment(s));
     pthread_mutex_lock(&s->lock);
@@ -412,10 +414,16 @@ void stream_trim(struct stream *s, uint64_t pos)
             break;
         list_remove(&l->link);
         atomic_store_explicit(&s->trimmed, next->start, memory_order_release);
-        segpool_recycle(s->conf.pool, s->conf.log_id, l->number);
+        segpool_recycle(s->conf.pool, s->conf.log_id, l->number, &l->ready);
     }
     pthread_mutex_unlock(&s->lock);
 }
+
+uint64_t stream_scrub(struct stream *s) { return segpool_scrub(s->conf.pool); }
+
+bool stream_is_scrubbed(const struct stream *s, uint64_t ticket) { return segpool_is_scrubbed(s->conf.pool, ticket); }
+
+bool stream_is_stale(const struct stream *s) { return segpool_is_stale(s->conf.pool, s->conf.log_id); }
 
 uint64_t stream_trimmed(const struct stream *s) { return atomic_load_explicit(&s->trimmed, memory_order_acquire); }
 

@@ -63,10 +63,17 @@ struct stream_counts {
 };
 struct stream_counts stream_counts(const struct stream *s);
 
-/* Goes on in a new segment, so that all before stream_end can be trimmed; nothing to do when the segment is empty. What
- * is appended from now on stands in it. FULL, LIMIT: no segment is ready; nothing was done. */
+/* Goes on in a new segment, so that all before stream_end can be trimmed; nothing to do when the segment is empty and
+ * not stale. What is appended from now on stands in it. FULL, LIMIT: no segment is ready; nothing was done. */
 MUST_CHECK enum err stream_roll(struct stream *s);
 
 /* Trimming: everything before `pos` is durable in every view; segments wholly before it are recycled. */
 void stream_trim(struct stream *s, uint64_t pos);
 uint64_t stream_trimmed(const struct stream *s);
+
+/* Erasing: what any log of the pool was trimmed of before this call leaves the files. It is done when
+ * stream_is_scrubbed says so of the ticket; for that, every log that is stale must roll and be trimmed: its segments
+ * were another's. */
+uint64_t stream_scrub(struct stream *s);
+bool stream_is_scrubbed(const struct stream *s, uint64_t ticket);
+bool stream_is_stale(const struct stream *s);

@@ -11,15 +11,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { TOPICS = 8 };
+enum { TOPICS = 8, LOG_PAGE = 4096 };
+extern const char stream_zeros[LOG_PAGE + BATCH_ALIGN];
 
 /* A segment of a live log. Taken by the owner, put in place by the writer. */
 struct live {
     struct link link; /* in stream.segments */
-    uint64_t number, start, ready_id;
-    bool is_placed;      /* it is in the log's folder, with its header */
-    uint64_t generation; /* the writer's, like what follows */
-    struct file *file;   /* open while it is written to */
+    uint64_t number, start;
+    struct segpool_segment ready; /* what it was taken as */
+    bool is_placed;               /* it is in the log's folder, with its header */
+    uint64_t generation;          /* the writer's, like what follows */
+    struct file *file;            /* open while it is written to */
+    bool is_cached;               /* the page cache has what it held when it was taken */
 };
 
 /* Records of one batch, on their way to the writer. */
@@ -80,6 +83,17 @@ void *stream_writer_run(void *stream);
 
 void chunk_free(struct chunk *c);
 void stream_chunk_done(struct stream *s, struct chunk *c); /* under the lock: kept for reuse, or freed */
+
+/* What is to be written behind a batch's records that end at data_end: zeros up to the end of the page, and at least a
+ * header's place of them (seglog.c, 5), unless the segment ends before. */
+static inline size_t tail_zeros(const struct stream *s, uint64_t data_end)
+{
+    uint64_t place = (data_end + BATCH_ALIGN - 1) & ~(uint64_t)(BATCH_ALIGN - 1);
+    uint64_t to = (place + BATCH_HEADER + LOG_PAGE - 1) & ~(uint64_t)(LOG_PAGE - 1);
+    uint64_t limit = segpool_segment_bytes(s->conf.pool);
+
+    return (to < limit ? to : limit) - data_end;
+}
 
 /* The segment in place that holds `pos`; *next_start is UINT64_MAX when it is the last. NOT_FOUND: it was trimmed, or
  * nothing is in place yet. Any thread. */

@@ -7,7 +7,8 @@
  * bytes are overwritten when it is taken again.
  *
  * Writes end at the end of a page (zeros where there is nothing): a page is then written whole or is in the page cache
- * already, and none has to be read first.
+ * already, and none has to be read first. A whole place of zeros is always behind the last batch, before whatever the
+ * file held when it was taken.
  *
  * Lingering. Records that came while the writer was syncing prove that several ask at once; those whose records were
  * just committed will soon ask again. So it waits until as many are there as both together, or for linger_us. A single
@@ -16,9 +17,9 @@
 #include "base/log.h"
 #include <assert.h>
 
-enum { RUN_MAX = 64, PAGE = 4096, ENOUGH_RECORDS = 256, ENOUGH_BYTES = 256 << 10, SCARCE_PAUSE_US = 50000 };
+enum { RUN_MAX = 64, ENOUGH_RECORDS = 256, ENOUGH_BYTES = 256 << 10, LARGE_BYTES = 128 << 10, SCARCE_PAUSE_US = 50000 };
 
-static const char zeros[PAGE];
+const char stream_zeros[LOG_PAGE + BATCH_ALIGN];
 
 /* Under the lock. Sleeps until `records` are queued, at most `us` (0: as long as it takes). */
 static void sleep_until(struct stream *s, size_t records, uint64_t us)
@@ -101,13 +102,15 @@ static enum err sync_dir(struct stream *s, const char *dir)
 static enum err write_header(struct stream *s, struct live *l, const char *ready)
 {
     uint8_t head[SEGMENT_HEADER];
+    struct iovec v[] = {{head, sizeof head}, {(void *)(uintptr_t)stream_zeros, tail_zeros(s, SEGMENT_HEADER)}};
     enum err err;
 
     env_random(s->conf.env, &l->generation, sizeof l->generation);
     segment_header_write(head, &(struct segment_header){s->conf.log_id, l->generation, l->number, l->start});
     TRY(open_ready(s, ready, &l->file));
-    TRY(file_write(l->file, head, sizeof head, 0));
+    TRY(file_writev(l->file, v, 2, 0));
     TRY(file_sync(l->file));
+    l->is_cached = l->ready.is_old;
 out:
     return err;
 }
@@ -137,7 +140,7 @@ static void end_previous(struct stream *s, struct live *l) /* under the lock */
 
 static enum err place(struct stream *s, struct live *l)
 {
-    char *ready = segpool_path(s->conf.pool, l->ready_id);
+    char *ready = segpool_path(s->conf.pool, &l->ready);
     enum err err;
 
     TRY(write_header(s, l, ready));
@@ -151,13 +154,12 @@ out:
     return err;
 }
 
-/* What stands behind a batch's records: zeros up to the next batch, or to the end of the page. */
+/* What stands behind a batch's records: zeros up to the next batch, or what ends the run. */
 static size_t padding(const struct stream *s, const struct chunk *c, const struct chunk *next)
 {
-    uint64_t data_end = c->off + BATCH_HEADER + c->bytes.len, limit = segpool_segment_bytes(s->conf.pool);
-    uint64_t page_end = (data_end + PAGE - 1) & ~(uint64_t)(PAGE - 1);
-    uint64_t to = next ? next->off : page_end < limit ? page_end : limit;
-    return to - data_end;
+    uint64_t data_end = c->off + BATCH_HEADER + c->bytes.len;
+
+    return next ? next->off - data_end : tail_zeros(s, data_end);
 }
 
 /* One call for all chunks up to `end`, which stand one behind the other in one segment. */
@@ -181,9 +183,23 @@ static enum err write_run(struct stream *s, struct chunk *from, struct chunk *en
         batch_write(heads[i], &b);
         v[n++] = (struct iovec){heads[i], BATCH_HEADER};
         v[n++] = (struct iovec){c->bytes.p, c->bytes.len};
-        v[n++] = (struct iovec){(void *)(uintptr_t)zeros, padding(s, c, c->next != end ? c->next : NULL)};
+        v[n++] = (struct iovec){(void *)(uintptr_t)stream_zeros, padding(s, c, c->next != end ? c->next : NULL)};
     }
     return file_writev(l->file, v, n, from->off);
+}
+
+/* Where an old segment was written in large pieces, each is one folio of the page cache, which the sync of a part of it
+ * writes whole. Only a log that writes such pieces itself gains by them: no pages have to be found for it. */
+static void forget_if_small(struct live *l, const struct chunk *from, const struct chunk *end)
+{
+    size_t bytes = 0;
+
+    for (; l->is_cached && from != end; from = from->next)
+        bytes += from->bytes.len;
+    if (!l->is_cached || bytes >= LARGE_BYTES)
+        return;
+    file_forget(l->file);
+    l->is_cached = false;
 }
 
 /* The chunks from `from` on that one write can hold; the first that it can't. */
@@ -256,6 +272,7 @@ static enum err write_all(struct stream *s, struct chunk **from)
             continue;
         }
         struct chunk *end = run_end(*from);
+        forget_if_small((*from)->segment, *from, end);
         TRY(write_run(s, *from, end));
         TRY(file_sync((*from)->segment->file));
         count(s, *from, end);

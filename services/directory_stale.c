@@ -1,9 +1,10 @@
 /* What was overwritten leaves the directory's files: the old text of a profile, the content of a dead letter. In the
  * rows it is overwritten at the next checkpoint (secure_delete); what is left is the write-ahead file, which is
- * emptied, and the directory's own log, which goes on in a new segment so that the old ones can be trimmed and zeroed.
- * Both when a quarter of world_erase_within has passed since the first of it; what comes meanwhile is the next round's.
+ * emptied, and the directory's own log, which goes on in a new segment so that the old ones can be trimmed and
+ * scrubbed. Both when a quarter of world_erase_within has passed since the first of it; what comes meanwhile is the
+ * next round's. A log that is stale by another's scrub (stream.h) rolls at once.
  *
- *   idle ──due, the file is empty──► since_ms, no target ──rolled──► target ──trimmed──► idle */
+ *   idle ──due, the file is empty──► since_ms, no target ──rolled──► target ──trimmed──► ticket ──scrubbed──► idle */
 #include "services/directory_state.h"
 #include "base/log.h"
 #include "proto/metrics.h"
@@ -18,7 +19,14 @@ static bool is_due(const struct directory *d)
 
 static void roll(struct directory *d)
 {
-    if (!d->stale.since_ms || d->stale.target || !d->stream || stream_roll(d->stream) != ERR_OK)
+    bool is_stale = d->stream && stream_is_stale(d->stream);
+
+    if (is_stale && !d->stale.since_ms)
+        d->stale.since_ms = env_now_ms(d->env);
+    if (!d->stale.since_ms || d->stale.target || !d->stream || (d->stale.ticket && !is_stale))
+        return;
+    (void)stream_scrub(d->stream); /* so that no log goes on in an old segment */
+    if (stream_roll(d->stream) != ERR_OK)
         return; /* no segment is ready: at the next look */
     d->stale.target = stream_end(d->stream);
     if (d->stale.target == 0)
@@ -51,6 +59,10 @@ void directory_stale_show(struct directory *d)
 
     if (d->stale.target && d->stream && stream_trimmed(d->stream) >= d->stale.target) {
         d->stale.target = 0;
+        d->stale.ticket = stream_scrub(d->stream);
+    }
+    if (d->stale.ticket && stream_is_scrubbed(d->stream, d->stale.ticket)) {
+        d->stale.ticket = 0;
         d->stale.since_ms = 0;
     }
     since = directory_stale_since(d);

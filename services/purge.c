@@ -1,6 +1,10 @@
 /* The log's side: an erasing is seen by world.erasings; a quarter of the time later the log rolls, at `target`. What
- * was erased stood before it. Erasings behind are seen anew, when that is trimmed. If a quarter of the time goes by
- * after a roll and the log is not trimmed yet, it says which view keeps it. */
+ * was erased stood before it. When that is trimmed it is scrubbed: for what this log and others gave back lies about in
+ * ready segments, and in others' behind what they wrote (segpool.c). A log that has such a segment rolls at once.
+ * Erasings behind are seen anew, when that is done. If a quarter of the time goes by after a roll and the log is not
+ * trimmed yet, it says which view keeps it.
+ *
+ *   idle ──erased, or stale──► since_ms ──rolled──► target ──trimmed──► ticket ──scrubbed──► idle */
 #include "services/purge.h"
 #include "base/log.h"
 #include "proto/metrics.h"
@@ -20,6 +24,7 @@ struct purge {
     int64_t looked_ms; /* when it last looked: what it sees now came later */
     uint64_t since_us; /* when since_ms was set, by a clock that does not jump */
     uint64_t target;   /* of a roll: to be trimmed; 0: none */
+    uint64_t ticket;   /* of a scrub; 0: none */
     bool is_said;
 };
 
@@ -80,6 +85,7 @@ static void roll(struct purge *p)
     struct stream *s = p->r->stream;
     uint64_t seen = atomic_load(&p->r->world->erasings), target = stream_end(s);
 
+    (void)stream_scrub(s); /* so that no log, and not this one, goes on in an old segment */
     if (stream_roll(s) != ERR_OK)
         return; /* no segment is ready: at the next look */
     p->seen = seen;
@@ -95,30 +101,45 @@ static void note_new(struct purge *p)
         p->next_ms = p->looked_ms;
 }
 
-static void look_at_log(struct purge *p, int64_t now)
+static void begin(struct purge *p, int64_t since_ms, uint64_t now_us)
 {
-    uint64_t now_us = env_mono_us(reactor_env(p->r));
+    p->since_ms = since_ms;
+    p->since_us = now_us;
+    p->is_said = false;
+}
 
-    note_new(p);
-    p->looked_ms = now;
-    if (!p->since_ms && p->next_ms) {
-        p->since_ms = p->next_ms;
-        p->since_us = now_us;
-        p->is_said = false;
-    }
-    if (!p->since_ms)
-        return;
-    if (!p->target && has_passed(p, now_us, share(p)))
-        roll(p);
-    if (!p->target)
-        return;
+static void trim(struct purge *p, uint64_t now_us)
+{
     flush_stores(p);
     trim_now(p->r->trim);
     if (stream_trimmed(p->r->stream) >= p->target) {
         p->target = 0;
-        p->since_ms = 0;
+        p->ticket = stream_scrub(p->r->stream);
     } else if (!p->is_said && has_passed(p, now_us, p->within_ms / 2)) {
         say_late(p);
+    }
+}
+
+static void look_at_log(struct purge *p, int64_t now)
+{
+    uint64_t now_us = env_mono_us(reactor_env(p->r));
+    bool is_stale = stream_is_stale(p->r->stream);
+
+    note_new(p);
+    p->looked_ms = now;
+    if (!p->since_ms && p->next_ms)
+        begin(p, p->next_ms, now_us);
+    if (!p->since_ms && is_stale)
+        begin(p, now, now_us);
+    if (!p->since_ms)
+        return;
+    if (!p->target && (is_stale || (!p->ticket && has_passed(p, now_us, share(p)))))
+        roll(p);
+    if (p->target)
+        trim(p, now_us);
+    if (p->ticket && stream_is_scrubbed(p->r->stream, p->ticket)) {
+        p->ticket = 0;
+        p->since_ms = 0;
     }
 }
 

@@ -34,15 +34,35 @@ struct putting {
     uint16_t shard;
     const struct authority *now;
     struct buf value;
+    struct convlog_late *late; /* NULL: all is put at once */
 };
 
 static enum err put(struct putting *p, struct key key) { return lsm_put(p->lsm, key_str(&key), buf_get(&p->value)); }
 
+enum err convlog_put_state(struct lsm *l, uint16_t shard, const struct authority *now, struct buf *scratch)
+{
+    struct key key = key_of(shard, &now->id, WHAT_STATE);
+
+    buf_clear(scratch);
+    state_encode(now, scratch);
+    return lsm_put(l, key_str(&key), buf_get(scratch));
+}
+
+enum err convlog_put_cid(struct lsm *l, uint16_t shard, const struct entry *e, struct buf *scratch)
+{
+    struct key key = key_of_cid(shard, e->cid_hash);
+
+    buf_clear(scratch);
+    cid_encode(e, scratch);
+    return lsm_put(l, key_str(&key), buf_get(scratch));
+}
+
 static enum err put_state(struct putting *p)
 {
-    buf_clear(&p->value);
-    state_encode(p->now, &p->value);
-    return put(p, key_of(p->shard, &p->now->id, WHAT_STATE));
+    if (!p->late)
+        return convlog_put_state(p->lsm, p->shard, p->now, &p->value);
+    p->late->state = true;
+    return ERR_OK;
 }
 
 static enum err put_settings(struct putting *p)
@@ -54,9 +74,10 @@ static enum err put_settings(struct putting *p)
 
 static enum err put_cid(struct putting *p, const struct entry *e)
 {
-    buf_clear(&p->value);
-    cid_encode(e, &p->value);
-    return put(p, key_of_cid(p->shard, e->cid_hash));
+    if (!p->late)
+        return convlog_put_cid(p->lsm, p->shard, e, &p->value);
+    p->late->cid = true;
+    return ERR_OK;
 }
 
 static enum err put_member(struct putting *p, user_id u)
@@ -130,9 +151,9 @@ out:
 }
 
 enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
-                           const struct authority *now)
+                           const struct authority *now, struct convlog_late *late)
 {
-    struct putting p = {.lsm = l, .shard = shard, .now = now};
+    struct putting p = {.lsm = l, .shard = shard, .now = now, .late = late};
     enum err err = ERR_INVALID;
 
     buf_reserve(&p.value, VALUE_USUAL);
@@ -157,7 +178,7 @@ enum err convlog_put(struct lsm *l, uint16_t shard, const struct record *r, cons
 
     if (r->kind == RECORD_ENTRY)
         record_encode(r, &bytes);
-    err = convlog_put_bytes(l, shard, r, buf_get(&bytes), now);
+    err = convlog_put_bytes(l, shard, r, buf_get(&bytes), now, NULL);
     buf_deinit(&bytes);
     return err;
 }

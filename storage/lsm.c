@@ -306,11 +306,16 @@ static void freeze(struct lsm *l)
     l->freeze_wanted = false;
 }
 
+bool lsm_is_ripe(const struct lsm *l)
+{
+    return l->freeze_wanted || memtable_bytes(l->active) >= l->conf.memtable_bytes;
+}
+
 void lsm_applied(struct lsm *l, uint64_t log_id, uint64_t pos)
 {
     positions_set(&l->applied, log_id, pos);
     l->unapplied = 0;
-    if (l->n_frozen < FROZEN_MAX && (l->freeze_wanted || memtable_bytes(l->active) >= l->conf.memtable_bytes))
+    if (l->n_frozen < FROZEN_MAX && lsm_is_ripe(l))
         freeze(l);
     if (l->n_frozen > 0 || l->retry_at_us)
         lsm_poke(l);

@@ -59,6 +59,8 @@ bool lsm_is_busy(struct lsm *l);
 bool lsm_is_full(const struct lsm *l);
 /* Everything of log `log_id` before `pos` has been put. May freeze the memtable (then starts the flush). */
 void lsm_applied(struct lsm *l, uint64_t log_id, uint64_t pos);
+/* The memtable is full: the next lsm_applied freezes it, if it can. */
+bool lsm_is_ripe(const struct lsm *l);
 /* Freezes and flushes even a small memtable: for trimming, shutdown and tests. AGAIN while one is under way. */
 MUST_CHECK enum err lsm_flush(struct lsm *l);
 

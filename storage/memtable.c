@@ -123,6 +123,8 @@ static struct memtable_leaf *find_leaf(const struct memtable *m, struct str key,
             path->at[h] = i;
         }
         node = in->child[i];
+        for (unsigned line = 0; line < WIDTH; line += 8) /* the search would ask for one after the other */
+            __builtin_prefetch(&((const struct keys *)node)->head[line]);
     }
     return node;
 }

@@ -254,6 +254,27 @@ static const struct logged *find(const struct world *w, uint64_t log, uint64_t p
     return a < w->n && w->v[a].log == log && w->v[a].pos == pos ? &w->v[a] : NULL;
 }
 
+/* What waited is put, and only then said to be applied. */
+static enum err settle_stores(struct replay *p, uint64_t log, uint64_t end)
+{
+    struct world *w = p->w;
+    enum err err = ERR_OK;
+
+    for (unsigned i = 0; i < STORES && goes_on(w); i++) {
+        for (unsigned tries = 0; tries < 50; tries++) {
+            err = convlog_replay_settle(p->convs, w->stores[i]);
+            if (err != ERR_LIMIT || !goes_on(w))
+                break;
+            if (!step_stores(w))
+                w->log.env.now_us += 1000000;
+        }
+        TRY(err);
+        lsm_applied(w->stores[i], log, end);
+    }
+out:
+    return err;
+}
+
 static enum err replay_record(void *arg, const struct log_record *r)
 {
     struct replay *p = arg;
@@ -276,8 +297,7 @@ static enum err replay_record(void *arg, const struct log_record *r)
             w->log.env.now_us += 1000000;
     }
     if (err == ERR_OK && percent(w, 10))
-        for (unsigned i = 0; i < STORES; i++)
-            lsm_applied(w->stores[i], r->log_id, r->next);
+        err = settle_stores(p, r->log_id, r->next);
     return err;
 }
 
@@ -341,8 +361,7 @@ static enum err recover_log(struct replay *p, uint64_t log)
     if (report.end == 0)
         return remove_log(w, log);
     TRY(seglog_replay(env_of(w), LOG_DIR, log, low, 0, replay_record, p));
-    for (unsigned i = 0; i < STORES && goes_on(w); i++)
-        lsm_applied(w->stores[i], log, report.end);
+    TRY(settle_stores(p, log, report.end));
 out:
     return err;
 }
@@ -356,6 +375,8 @@ static enum err recover_logs(struct world *w)
     enum err err;
 
     convlog_replay_create(&p.convs);
+    if (percent(w, 50))
+        convlog_replay_defer(p.convs);
     TRY(seglog_list(env_of(w), LOG_DIR, &ids, &n));
     for (size_t i = 0; i < n; i++) {
         TRY(recover_log(&p, ids[i]));

@@ -169,8 +169,10 @@ static void move(struct world *w)
         segpool_step(w->log.pool);
     } else if (dice < 94) {
         mailbox_drain(w->log.home);
-    } else if (dice < 98) {
+    } else if (dice < 97) {
         trim(w);
+    } else if (dice < 98) {
+        (void)segpool_scrub(w->log.pool);
     } else {
         consume(w);
     }
@@ -483,6 +485,70 @@ PROMISE(what_was_committed_survives_trouble_at_any_call_of_a_life) { walk_calls(
 
 PROMISE(recovery_cut_short_at_any_call_comes_to_the_same_end) { walk_calls(recover_with, DISKS, 10); }
 
+/* --- old bytes --- */
+
+/* How many bytes stand behind the end of a log's segments that are not zero. */
+static uint64_t old_bytes(struct world *w, uint64_t id)
+{
+    char *dir = segment_log_dir(LOG_DIR, id);
+    uint64_t *numbers, found = 0;
+    size_t n;
+
+    assert_ok(segment_list(w->log.env.env.fs, dir, ".seg", &numbers, &n));
+    for (size_t i = 0; i < n; i++) {
+        char *path = segment_path(LOG_DIR, id, numbers[i]);
+        uint64_t off = SEGMENT_HEADER;
+        struct segment_header h;
+        struct batch b;
+        struct str all;
+        assert_ok(fs_read_all(w->log.env.env.fs, path, SEGMENT_MAX, &all));
+        const uint8_t *p = (const uint8_t *)all.p;
+        assert_ok(segment_header_read(p, &h));
+        while (off + BATCH_HEADER <= all.len && batch_read(p + off, &h, off, &b))
+            off = batch_end(off, b.bytes);
+        assert_true(segment_ends_at(p, all.len, off));
+        for (; off < all.len; off++)
+            found += p[off] != 0;
+        mem_free((char *)(uintptr_t)all.p);
+        mem_free(path);
+    }
+    mem_free(numbers);
+    mem_free(dir);
+    return found;
+}
+
+/* So busy that the pool is asked only when nothing is ready. */
+static void run_busily(struct world *w)
+{
+    assert_ok(open_log(w));
+    for (unsigned i = 1; i <= 5 * SCRIPT_RECORDS && push(w); i++) {
+        if (i % 4 == 0) {
+            stream_flush(w->log.stream);
+            stream_step(w->log.stream);
+            mailbox_drain(w->log.home);
+        }
+        if (i % 20 == 0)
+            trim(w);
+    }
+}
+
+PROMISE(a_log_goes_on_in_segments_that_hold_what_another_left_and_always_ends_in_zeros)
+{
+    unsigned met = 0;
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world w;
+        world_start(&w, seed);
+        assert_ok(recover(&w));
+        run_busily(&w);
+        met += old_bytes(&w, 1) > 0;
+        die_and_boot(&w, DEATH_CUT);
+        assert_ok(recover(&w));
+        world_end(&w);
+    }
+    assert_true(met > 5);
+}
+
 /* --- bits --- */
 
 /* Of a log that was ended, for it is known how far it goes. */
@@ -543,6 +609,7 @@ int main(int argc, char **argv)
         SIM_HOLDS(a_seed_replays_exactly),
         SIM_HOLDS(what_was_committed_survives_trouble_at_any_call_of_a_life),
         SIM_HOLDS(recovery_cut_short_at_any_call_comes_to_the_same_end),
+        SIM_HOLDS(a_log_goes_on_in_segments_that_hold_what_another_left_and_always_ends_in_zeros),
         SIM_HOLDS(a_bit_that_flips_on_reading_is_an_error_and_never_a_wrong_record),
         SIM_HOLDS(a_seal_that_was_read_from_the_page_cache_only_is_made_durable),
     };

@@ -104,6 +104,28 @@ PROMISE(an_emptied_map_gives_its_memory_back)
     mem_free(items);
 }
 
+PROMISE(a_peek_names_an_entry_with_the_hash_or_nothing)
+{
+    struct map m = {0};
+    struct item items[100] = {0};
+
+    map_fetch(&m, 1);
+    assert_null(map_peek(&m, 1));
+    for (unsigned i = 0; i < 100; i++) {
+        items[i].key = i;
+        map_add(&m, hash_spread(i), &items[i]);
+    }
+    unsigned found = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        struct item *it = map_peek(&m, hash_spread(i));
+        map_fetch(&m, hash_spread(i));
+        assert_true(!it || it == &items[i]);
+        found += it != NULL;
+    }
+    assert_true(found > 50);
+    map_deinit(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +133,7 @@ int main(void)
         HOLDS(equal_hashes_and_wrapped_runs_change_nothing),
         HOLDS(a_zeroed_map_is_empty),
         HOLDS(an_emptied_map_gives_its_memory_back),
+        HOLDS(a_peek_names_an_entry_with_the_hash_or_nothing),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);
 }

@@ -260,7 +260,7 @@ static bool is_ready(struct rig *r, ino_t which)
     return found;
 }
 
-PROMISE(trimmed_segments_are_zeroed_and_written_again)
+PROMISE(trimmed_segments_are_zeroed_when_nothing_else_is_to_do_and_written_again)
 {
     struct rig r;
     uint64_t *numbers;
@@ -400,7 +400,7 @@ int main(void)
         HOLDS(what_is_written_but_not_durable_is_not_read),
         HOLDS(trimming_takes_whole_segments_and_never_the_last),
         HOLDS(a_cursor_that_was_trimmed_away_is_told_so),
-        HOLDS(trimmed_segments_are_zeroed_and_written_again),
+        HOLDS(trimmed_segments_are_zeroed_when_nothing_else_is_to_do_and_written_again),
         HOLDS(a_disk_that_is_full_is_relieved_by_trimming),
         HOLDS(what_was_left_half_filled_or_of_another_size_is_not_used),
         HOLDS(consumers_on_other_threads_see_all_while_the_log_is_written_and_trimmed),

@@ -128,7 +128,7 @@ static unsigned whole_before(uint64_t at)
     return n;
 }
 
-enum tear { CUT_OFF, ZEROED, GARBLED };
+enum tear { CUT_OFF, ZEROED, GARBLED, STALE };
 
 static void tear_at(struct rig *r, const struct image *im, const struct batch *b, uint64_t at, enum tear how)
 {
@@ -140,6 +140,8 @@ static void tear_at(struct rig *r, const struct image *im, const struct batch *b
         memset(copy + off, 0, size - off);
     if (how == GARBLED)
         copy[off] ^= 0xff;
+    for (size_t i = off; how == STALE && i < size; i++)
+        copy[i] ^= 0x5a; /* what the file had before */
     put_file(r, 7, im->numbers[im->n - 1], str_of(copy, how == CUT_OFF ? off : size));
     mem_free(copy);
 }
@@ -164,7 +166,7 @@ static void tear_everywhere(enum tear how)
     for (uint64_t at = 0; at < BATCH_HEADER + b.bytes; at++) {
         /* Nothing of it is there: a clean end. The batch begins with a checksum, whose first bytes may be zero
          * themselves. */
-        bool is_gone = how != GARBLED && is_zero(last_bytes(&im) + b.offset, at);
+        bool is_gone = how != GARBLED && how != STALE && is_zero(last_bytes(&im) + b.offset, at);
         if (how == ZEROED && at < BATCH_HEADER + b.bytes && last_bytes(&im)[b.offset + at] == 0)
             continue; /* may have changed nothing */
         tear_at(&r, &im, &b, at, how);
@@ -179,6 +181,8 @@ static void tear_everywhere(enum tear how)
 PROMISE(a_tail_cut_off_at_any_byte_is_cut_at_the_record_it_hit) { tear_everywhere(CUT_OFF); }
 PROMISE(a_tail_zero_from_any_byte_is_cut_at_the_record_it_hit) { tear_everywhere(ZEROED); }
 PROMISE(a_tail_with_any_byte_changed_is_cut_at_the_record_it_hit) { tear_everywhere(GARBLED); }
+
+PROMISE(a_tail_with_old_bytes_from_any_byte_is_cut_at_the_record_it_hit) { tear_everywhere(STALE); }
 
 PROMISE(a_file_that_ends_with_its_last_record_loses_nothing)
 {
@@ -459,6 +463,9 @@ PROMISE(what_a_segment_held_before_is_never_valid_in_it)
         memcpy(last_bytes(&now) + end, old[i]->files[0].p + end, SEGMENT - end);
         put_image(&r, 7, &now);
         assert_recovers(&r, 7, 0, BATCH, true);
+        memset(last_bytes(&now) + end, 0, BATCH_HEADER); /* as a writer ends what it writes */
+        put_image(&r, 7, &now);
+        assert_recovers(&r, 7, 0, BATCH, false);
     }
     free_image(&longer);
     free_image(&other);
@@ -575,6 +582,7 @@ int main(void)
         HOLDS(a_tail_cut_off_at_any_byte_is_cut_at_the_record_it_hit),
         HOLDS(a_tail_zero_from_any_byte_is_cut_at_the_record_it_hit),
         HOLDS(a_tail_with_any_byte_changed_is_cut_at_the_record_it_hit),
+        HOLDS(a_tail_with_old_bytes_from_any_byte_is_cut_at_the_record_it_hit),
         HOLDS(a_file_that_ends_with_its_last_record_loses_nothing),
         HOLDS(what_stands_behind_the_records_of_a_segment_in_the_middle_is_damage),
         HOLDS(the_bytes_that_are_cut_are_counted),

@@ -119,6 +119,34 @@ PROMISE(of_a_log_that_nobody_writes_the_copy_is_all_of_it)
     rig_end(&r);
 }
 
+PROMISE(what_another_log_left_behind_the_end_is_not_copied)
+{
+    struct rig r;
+    struct copying c;
+    struct str all;
+    char *path, old[BATCH_HEADER];
+    struct file *f;
+
+    memset(old, 0x5a, sizeof old);
+    rig_start(&r);
+    rig_open(&r, 7, SEGMENT);
+    rig_fill(&r, 0, 5, 5);
+    rig_close(&r);
+    path = segment_path(r.dir, 7, 0);
+    assert_ok(fs_open(r.env.fs, path, FS_WRITE, &f));
+    assert_ok(file_write(f, old, sizeof old, SEGMENT - sizeof old));
+    file_close(f);
+    mem_free(path);
+    copy(&r, 0, SEGLOG_COPY_STILL, &c);
+    is_log_up_to(&c, 0, 5);
+    path = segment_path(c.dir, 7, 0);
+    assert_ok(fs_read_all(r.env.fs, path, SEGMENT, &all));
+    assert_null(memmem(all.p, all.len, old, sizeof old));
+    mem_free((char *)(uintptr_t)all.p);
+    mem_free(path);
+    rig_end(&r);
+}
+
 PROMISE(zeros_at_the_end_of_the_last_record_belong_to_it)
 {
     struct rig r;
@@ -184,6 +212,7 @@ int main(void)
         HOLDS(of_a_log_that_goes_on_the_copy_ends_where_it_was_told_to),
         HOLDS(what_is_not_needed_is_not_copied_nor_looked_at),
         HOLDS(of_a_log_that_nobody_writes_the_copy_is_all_of_it),
+        HOLDS(what_another_log_left_behind_the_end_is_not_copied),
         HOLDS(zeros_at_the_end_of_the_last_record_belong_to_it),
         HOLDS(damage_is_met_by_the_copy_and_not_copied),
         HOLDS(records_are_read_up_to_an_end),

@@ -195,6 +195,43 @@ PROMISE(a_torn_tail_is_no_damage_unless_it_was_known_to_be_durable)
     rig_end(&r);
 }
 
+/* As the last batch of a segment that was taken with what another log left in it. */
+PROMISE(old_bytes_behind_a_segments_end_are_no_damage)
+{
+    struct rig r;
+    struct findings f;
+    uint64_t *v;
+    size_t n;
+
+    fill(&r);
+    n = numbers(&r, &v);
+    for (size_t i = 0; i < n; i++) {
+        char *path = segment_path(r.dir, 7, v[i]);
+        struct file *file;
+        struct segment_header h;
+        struct batch b;
+        uint8_t bytes[SEGMENT];
+        uint64_t off = SEGMENT_HEADER;
+
+        assert_ok(fs_open(r.env.fs, path, FS_WRITE, &file));
+        assert_ok(file_read_exact(file, bytes, SEGMENT, 0));
+        assert_ok(segment_header_read(bytes, &h));
+        while (off + BATCH_HEADER <= SEGMENT && batch_read(bytes + off, &h, off, &b))
+            off = batch_end(off, b.bytes);
+        memset(bytes, 0x5a, SEGMENT);
+        if (off + BATCH_HEADER < SEGMENT)
+            assert_ok(file_write(file, bytes, SEGMENT - off - BATCH_HEADER, off + BATCH_HEADER));
+        file_close(file);
+        mem_free(path);
+    }
+    f = verify(&r, rig_pos(RECORDS));
+    assert_int_equal(f.n, 0);
+    assert_int_equal(f.n_torn, 0);
+    assert_int_equal(f.n_seen, RECORDS);
+    mem_free(v);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +239,7 @@ int main(void)
         HOLDS(a_changed_byte_anywhere_is_named_and_the_rest_is_read),
         HOLDS(a_missing_segment_is_named),
         HOLDS(a_torn_tail_is_no_damage_unless_it_was_known_to_be_durable),
+        HOLDS(old_bytes_behind_a_segments_end_are_no_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,212 @@
+/* The pool of segments, stepped: which ones it hands out, and when what was in them is gone. */
+#include "queue/segpool.h"
+#include "tests/unit/queue/log_rig.h"
+
+enum { SEGMENT = 8192, AHEAD = 2 };
+
+static void open_pool(struct rig *r)
+{
+    assert_ok(segpool_open(&(struct segpool_conf){&r->env, r->dir, SEGMENT, AHEAD, true}, &r->pool));
+}
+
+static void start(struct rig *r)
+{
+    rig_start(r);
+    char *dir = segment_log_dir(r->dir, 7);
+    assert_ok(fs_mkdirs(r->env.fs, dir));
+    mem_free(dir);
+    open_pool(r);
+}
+
+/* As a log does that fills a segment with words and is trimmed of it. */
+static struct segpool_segment use(struct rig *r, uint64_t number, const char *words)
+{
+    struct segpool_segment s;
+    char *path, *to = segment_path(r->dir, 7, number);
+    struct file *f;
+
+    assert_ok(segpool_take(r->pool, 7, &s));
+    path = segpool_path(r->pool, &s);
+    assert_ok(fs_open(r->env.fs, path, FS_WRITE, &f));
+    for (uint64_t at = 0; at + strlen(words) <= SEGMENT && *words; at += strlen(words))
+        assert_ok(file_write(f, words, strlen(words), at));
+    file_close(f);
+    assert_ok(fs_rename(r->env.fs, path, to));
+    mem_free(path);
+    mem_free(to);
+    return s;
+}
+
+static void use_and_give_back(struct rig *r, uint64_t number, const char *words)
+{
+    struct segpool_segment s = use(r, number, words);
+
+    segpool_recycle(r->pool, 7, number, &s);
+}
+
+static bool folder_has(struct rig *r, char *dir, const char *suffix, const char *words)
+{
+    uint64_t *numbers;
+    size_t n;
+    bool has = false;
+
+    assert_ok(segment_list(r->env.fs, dir, suffix, &numbers, &n));
+    for (size_t i = 0; i < n; i++) {
+        char path[256];
+        struct str all;
+        snprintf(path, sizeof path, "%s/%016llx%s", dir, (unsigned long long)numbers[i], suffix);
+        assert_ok(fs_read_all(r->env.fs, path, SEGMENT, &all));
+        has |= memmem(all.p, all.len, words, strlen(words)) != NULL;
+        mem_free((char *)(uintptr_t)all.p);
+    }
+    mem_free(numbers);
+    mem_free(dir);
+    return has;
+}
+
+static bool pool_has(struct rig *r, const char *words)
+{
+    return folder_has(r, segment_ready_dir(r->dir), ".seg", words) ||
+           folder_has(r, segment_ready_dir(r->dir), ".old", words) ||
+           folder_has(r, segment_ready_dir(r->dir), ".tmp", words);
+}
+
+static bool log_has(struct rig *r, const char *words)
+{
+    return folder_has(r, segment_log_dir(r->dir, 7), ".seg", words);
+}
+
+static void step_all(struct rig *r)
+{
+    while (segpool_step(r->pool))
+        ;
+}
+
+PROMISE(a_busy_log_gets_back_what_it_gave_as_it_was)
+{
+    struct segpool_segment s;
+    struct rig r;
+
+    start(&r);
+    uint64_t fills = faultfs_calls(r.faults, FAULT_FILL);
+    for (uint64_t number = 1; number <= AHEAD; number++)
+        use_and_give_back(&r, number, "secret");
+    assert_int_equal(segpool_take(r.pool, 7, &s), ERR_AGAIN); /* nothing was taken in yet */
+    for (uint64_t i = 0; i < AHEAD; i++)
+        assert_true(segpool_step(r.pool));
+    assert_true(pool_has(&r, "secret"));
+    for (uint64_t number = AHEAD + 1; number <= 2 * AHEAD; number++) {
+        assert_true(use(&r, number, "").is_old);
+        assert_true(log_has(&r, "secret"));
+    }
+    assert_int_equal(faultfs_calls(r.faults, FAULT_FILL), fills);
+    rig_end(&r);
+}
+
+PROMISE(with_nothing_else_to_do_old_segments_are_zeroed)
+{
+    struct segpool_segment s;
+    struct rig r;
+
+    start(&r);
+    for (uint64_t number = 1; number <= AHEAD; number++)
+        use_and_give_back(&r, number, "secret");
+    step_all(&r);
+    assert_false(pool_has(&r, "secret"));
+    for (int i = 0; i < AHEAD; i++) {
+        assert_ok(segpool_take(r.pool, 7, &s));
+        assert_false(s.is_old);
+    }
+    rig_end(&r);
+}
+
+PROMISE(after_a_scrub_nothing_is_left_of_what_was_given_back_before_it)
+{
+    struct rig r;
+
+    start(&r);
+    for (uint64_t number = 1; number <= AHEAD; number++)
+        use_and_give_back(&r, number, "secret");
+    assert_true(segpool_step(r.pool)); /* one is ready, the other is not even taken in */
+    uint64_t ticket = segpool_scrub(r.pool);
+    for (bool is_done = false; !is_done; is_done = segpool_is_scrubbed(r.pool, ticket)) {
+        assert_true(pool_has(&r, "secret") || log_has(&r, "secret"));
+        assert_true(segpool_step(r.pool));
+    }
+    assert_false(pool_has(&r, "secret") || log_has(&r, "secret"));
+    rig_end(&r);
+}
+
+PROMISE(a_log_that_goes_on_in_an_old_segment_is_stale_by_a_scrub_until_it_gives_that_back)
+{
+    struct segpool_segment old, s;
+    struct rig r;
+
+    start(&r);
+    for (uint64_t number = 1; number <= AHEAD; number++)
+        use_and_give_back(&r, number, "secret");
+    for (uint64_t i = 0; i < AHEAD; i++)
+        assert_true(segpool_step(r.pool));
+    old = use(&r, AHEAD + 1, "");
+    assert_false(segpool_is_stale(r.pool, 7)); /* nobody erases */
+    uint64_t ticket = segpool_scrub(r.pool);
+    assert_true(segpool_is_stale(r.pool, 7));
+    assert_false(segpool_is_stale(r.pool, 8));
+    assert_int_equal(segpool_take(r.pool, 7, &s), ERR_AGAIN); /* not another old one */
+    step_all(&r);
+    assert_true(log_has(&r, "secret"));
+    assert_false(pool_has(&r, "secret"));
+    assert_false(segpool_is_scrubbed(r.pool, ticket));
+    segpool_recycle(r.pool, 7, AHEAD + 1, &old);
+    assert_false(segpool_is_stale(r.pool, 7));
+    assert_false(segpool_is_scrubbed(r.pool, ticket));
+    step_all(&r);
+    assert_true(segpool_is_scrubbed(r.pool, ticket));
+    assert_false(pool_has(&r, "secret") || log_has(&r, "secret"));
+    rig_end(&r);
+}
+
+PROMISE(what_can_be_neither_zeroed_nor_removed_is_not_scrubbed)
+{
+    struct rig r;
+
+    start(&r);
+    use_and_give_back(&r, 1, "secret");
+    assert_true(segpool_step(r.pool));
+    uint64_t ticket = segpool_scrub(r.pool);
+    faultfs_fail(r.faults, FAULT_FILL | FAULT_REMOVE, 1, UINT64_MAX, ERR_IO);
+    step_all(&r);
+    assert_false(segpool_is_scrubbed(r.pool, ticket));
+    faultfs_heal(r.faults);
+    step_all(&r);
+    assert_true(segpool_is_scrubbed(r.pool, ticket));
+    assert_false(pool_has(&r, "secret"));
+    rig_end(&r);
+}
+
+PROMISE(old_segments_of_an_earlier_start_are_gone_when_the_pool_is_open)
+{
+    struct rig r;
+
+    start(&r);
+    use_and_give_back(&r, 1, "secret");
+    assert_true(segpool_step(r.pool));
+    segpool_close(r.pool);
+    assert_true(pool_has(&r, "secret"));
+    open_pool(&r);
+    assert_false(pool_has(&r, "secret"));
+    rig_end(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOLDS(a_busy_log_gets_back_what_it_gave_as_it_was),
+        HOLDS(with_nothing_else_to_do_old_segments_are_zeroed),
+        HOLDS(after_a_scrub_nothing_is_left_of_what_was_given_back_before_it),
+        HOLDS(a_log_that_goes_on_in_an_old_segment_is_stale_by_a_scrub_until_it_gives_that_back),
+        HOLDS(what_can_be_neither_zeroed_nor_removed_is_not_scrubbed),
+        HOLDS(old_segments_of_an_earlier_start_are_gone_when_the_pool_is_open),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

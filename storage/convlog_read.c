@@ -83,16 +83,11 @@ out:
 }
 
 /* The entry must be the one that its key says. */
-static enum err decode_entry(struct str value, uint64_t seq, struct arena *arena, struct entry *out)
+enum err convlog_decode(struct str bytes, uint64_t seq, struct arena *arena, struct entry *out)
 {
-    struct record r;
-    enum err err;
+    enum err err = entry_from_bytes(bytes, arena, out);
 
-    TRY(record_decode(RECORD_ENTRY, arena_dup(arena, value), arena, &r));
-    TRY(r.entry.seq == seq ? ERR_OK : ERR_CORRUPT);
-    *out = r.entry;
-out:
-    return err;
+    return err == ERR_OK && out->seq != seq ? ERR_CORRUPT : err;
 }
 
 enum err convlog_entry(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t seq, struct lsm_need *need,
@@ -100,10 +95,12 @@ enum err convlog_entry(struct lsm *l, uint16_t shard, const struct conv_id *c, u
 {
     struct key key = key_of_number(shard, c, WHAT_ENTRY, seq);
     struct buf value = {0};
+    struct entry e;
     enum err err;
 
     TRY(lsm_get(l, key_str(&key), need, &value));
-    TRY(decode_entry(buf_get(&value), seq, arena, out));
+    TRY(convlog_decode(arena_dup(arena, buf_get(&value)), seq, arena, &e));
+    *out = e;
 out:
     buf_deinit(&value);
     return err;
@@ -118,10 +115,9 @@ enum { FIRST_STRETCH = 50 }; /* what a page is by default: one scan */
 
 struct reading {
     struct arena *arena;
-    struct entry *v; /* where the stretch's first entry goes */
-    size_t *sizes;   /* beside it: stored bytes */
-    uint64_t seq;    /* of the stretch's first */
-    size_t n;        /* so far in this stretch */
+    struct str *v; /* where the stretch's first entry goes */
+    uint64_t seq;  /* of the stretch's first */
+    size_t n;      /* so far in this stretch */
     enum err err;
 };
 
@@ -131,13 +127,11 @@ static bool read_each(void *arg, struct str key, struct str value)
     enum what what;
     uint64_t seq;
 
-    if (!key_parse(key, &what, &seq) || seq != g->seq + g->n)
+    if (!key_parse(key, &what, &seq) || seq != g->seq + g->n) {
         g->err = ERR_CORRUPT;
-    else
-        g->err = decode_entry(value, seq, g->arena, &g->v[g->n]);
-    if (g->err != ERR_OK)
         return false;
-    g->sizes[g->n++] = value.len;
+    }
+    g->v[g->n++] = arena_dup(g->arena, value);
     return true;
 }
 
@@ -147,8 +141,7 @@ struct page {
     const struct conv_id *conv;
     struct lsm_need *need;
     struct arena *arena;
-    struct entry *v;
-    size_t *sizes;
+    struct str *v;
     uint64_t base; /* the seq of v[0] */
     size_t max, n; /* entries: room, taken */
     size_t max_bytes, bytes;
@@ -160,7 +153,7 @@ static enum err read_stretch(struct page *p, size_t at, size_t n)
     uint64_t first = p->base + at;
     struct key from = key_of_number(p->shard, p->conv, WHAT_ENTRY, first);
     struct key to = key_of_number(p->shard, p->conv, WHAT_ENTRY, first + n);
-    struct reading g = {.arena = p->arena, .v = p->v + at, .sizes = p->sizes + at, .seq = first};
+    struct reading g = {.arena = p->arena, .v = p->v + at, .seq = first};
     enum err err;
 
     TRY(lsm_scan_run(p->lsm, key_str(&from), key_str(&to), n, p->need, read_each, &g));
@@ -174,7 +167,7 @@ out:
 static bool take_stretch(struct page *p, size_t at, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        size_t size = p->sizes[p->newest_first ? at + n - 1 - i : at + i];
+        size_t size = p->v[p->newest_first ? at + n - 1 - i : at + i].len;
         if (p->n && p->bytes + size > p->max_bytes)
             return false;
         p->bytes += size;
@@ -192,12 +185,12 @@ static size_t next_stretch(const struct page *p)
     return n < left ? n : left;
 }
 
-enum err convlog_read(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t from, uint64_t to,
-                      size_t max_entries, size_t max_bytes, bool newest_first, struct lsm_need *need,
-                      struct arena *arena, struct entry_list *out)
+enum err convlog_read_bytes(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t from, uint64_t to,
+                            size_t max_entries, size_t max_bytes, bool newest_first, struct lsm_need *need,
+                            struct arena *arena, struct entry_bytes *out)
 {
     uint64_t there = from <= to && from > 0 ? to - from + 1 : 0;
-    size_t max = there < max_entries ? (size_t)there : max_entries;
+    size_t max = there < max_entries ? (size_t)there : max_entries, skipped;
     struct page p = {.lsm = l, .shard = shard, .conv = c, .need = need, .arena = arena};
     enum err err = ERR_OK;
     bool more = max > 0;
@@ -207,13 +200,30 @@ enum err convlog_read(struct lsm *l, uint16_t shard, const struct conv_id *c, ui
     p.max_bytes = max_bytes;
     p.newest_first = newest_first;
     p.v = arena_alloc(arena, max * sizeof *p.v);
-    p.sizes = arena_alloc(arena, max * sizeof *p.sizes);
     while (more) {
         size_t n = next_stretch(&p), at = newest_first ? p.max - p.n - n : p.n;
         TRY(read_stretch(&p, at, n));
         more = take_stretch(&p, at, n);
     }
-    *out = (struct entry_list){newest_first ? p.v + (p.max - p.n) : p.v, p.n, p.n < there};
+    skipped = newest_first ? p.max - p.n : 0;
+    *out = (struct entry_bytes){p.v + skipped, p.n, p.bytes, p.base + skipped, p.n < there};
+out:
+    return err;
+}
+
+enum err convlog_read(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t from, uint64_t to,
+                      size_t max_entries, size_t max_bytes, bool newest_first, struct lsm_need *need,
+                      struct arena *arena, struct entry_list *out)
+{
+    struct entry_bytes all;
+    struct entry *v;
+    enum err err;
+
+    TRY(convlog_read_bytes(l, shard, c, from, to, max_entries, max_bytes, newest_first, need, arena, &all));
+    v = arena_alloc(arena, all.n * sizeof *v);
+    for (size_t i = 0; i < all.n; i++)
+        TRY(convlog_decode(all.v[i], all.seq + i, arena, &v[i]));
+    *out = (struct entry_list){v, all.n, all.more};
 out:
     return err;
 }

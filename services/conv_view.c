@@ -1,6 +1,7 @@
 #include "services/conv_view.h"
 #include "proto/jsonw.h"
 #include "services/receipt.h"
+#include "services/tail.h"
 #include "services/unread.h"
 
 static const struct authority *authority_of(const struct conv_view *v) { return conv_committed(v->c); }
@@ -9,7 +10,7 @@ static int64_t cut(uint64_t cursor, uint64_t last) { return (int64_t)(cursor < l
 
 static enum err read_entry(const struct conv_view *v, uint64_t seq, struct arena *arena, struct entry *out)
 {
-    enum err err = convlog_entry(conv_store(v->r, v->c), conv_shard(v->c), conv_id(v->c), seq, v->need, arena, out);
+    enum err err = conv_entry(v->r, v->c, seq, v->need, arena, out);
 
     return err == ERR_NOT_FOUND ? ERR_CORRUPT : err; /* seqs have no gaps */
 }
@@ -248,8 +249,7 @@ static enum err fill_from(const struct conv_view *v, uint64_t from, uint64_t to,
     struct arena arena = {0};
     enum err err;
 
-    TRY(convlog_read_bytes(conv_store(v->r, v->c), conv_shard(v->c), conv_id(v->c), from, to, f->room->entries - f->n,
-                           bytes, false, v->need, &arena, &list));
+    TRY(conv_read(v->r, v->c, from, to, f->room->entries - f->n, bytes, false, v->need, &arena, &list));
     TRY(print_entries(f, &list, &arena));
 out:
     arena_deinit(&arena);

@@ -4,7 +4,7 @@
  * reading begins anew, so a page is always of one moment. Visible ranges are walked in the direction asked for; each
  * gives a run of entries, and the runs stand in ascending order in the answer. */
 #include "proto/jsonw.h"
-#include "services/shard.h"
+#include "services/tail.h"
 
 enum {
     LIMIT_STANDARD = 50,
@@ -50,8 +50,7 @@ static enum err read_runs(const struct reactor *r, const struct page *p, const s
             out->more = true;
             break;
         }
-        err = convlog_read_bytes(conv_store(r, p->c), conv_shard(p->c), conv_id(p->c), from, to,
-                                 p->limit - out->entries, PAGE_BYTES, p->newest_first, need, arena, &run);
+        err = conv_read(r, p->c, from, to, p->limit - out->entries, PAGE_BYTES, p->newest_first, need, arena, &run);
         if (err != ERR_OK)
             return err;
         out->more |= run.more;

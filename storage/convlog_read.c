@@ -8,7 +8,6 @@
 struct loading {
     struct authority a;
     struct arena *arena;
-    bool has_state;
     enum err err;
 };
 
@@ -19,24 +18,22 @@ static enum err load_cursors(struct loading *g, user_id u, struct str value)
     return m ? cursors_decode(value, g->arena, m) : ERR_CORRUPT;
 }
 
-/* Keys come in the order state, settings, members (ascending by user, as they are kept), cursors. */
+/* Keys come in the order settings, members (ascending by user, as they are kept), cursors. */
 static enum err load_value(struct loading *g, struct str key, struct str value)
 {
     enum what what;
     uint64_t user;
 
-    if (!key_parse(key, &what, &user) || (what == WHAT_STATE) == g->has_state)
+    if (!key_parse(key, &what, &user))
         return ERR_CORRUPT;
     switch (what) {
-    case WHAT_STATE:
-        g->has_state = true;
-        return state_decode(value, g->arena, &g->a);
     case WHAT_SETTINGS:
         return settings_decode(value, g->arena, &g->a);
     case WHAT_MEMBER:
         return member_decode(value, g->arena, authority_append(&g->a, user, g->arena));
     case WHAT_CURSORS:
         return load_cursors(g, user, value);
+    case WHAT_STATE:
     case WHAT_ENTRY:
         break;
     }
@@ -51,16 +48,33 @@ static bool load_each(void *arg, struct str key, struct str value)
     return g->err == ERR_OK;
 }
 
+static enum err load_state(struct lsm *l, uint16_t shard, const struct conv_id *c, struct lsm_need *need,
+                           struct loading *g)
+{
+    struct key key = key_of(shard, c, WHAT_STATE);
+    struct buf value = {0};
+    enum err err;
+
+    TRY(lsm_get(l, key_str(&key), need, &value));
+    TRY(state_decode(buf_get(&value), g->arena, &g->a));
+out:
+    buf_deinit(&value);
+    return err;
+}
+
+/* The state is put with every message, so most tables that know the conversation have one: the newest is asked for by
+ * itself. A pair has nothing else; of a group the rest is in whichever tables it was put last. */
 enum err convlog_load(struct lsm *l, uint16_t shard, const struct conv_id *c, struct lsm_need *need,
                       struct arena *arena, struct authority *out)
 {
-    struct key from = key_of(shard, c, WHAT_STATE), to = key_of(shard, c, WHAT_ENTRY);
+    struct key from = key_of(shard, c, WHAT_SETTINGS), to = key_of(shard, c, WHAT_ENTRY);
     struct loading g = {.a = {.id = *c}, .arena = arena};
     enum err err;
 
-    TRY(lsm_scan(l, key_str(&from), key_str(&to), 0, need, load_each, &g));
+    TRY(load_state(l, shard, c, need, &g));
+    if (g.a.kind == CONV_GROUP)
+        TRY(lsm_scan(l, key_str(&from), key_str(&to), 0, need, load_each, &g));
     TRY(g.err);
-    TRY(g.has_state ? ERR_OK : ERR_NOT_FOUND);
     *out = g.a;
 out:
     return err;

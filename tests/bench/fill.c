@@ -110,9 +110,22 @@ static void flush_stores(struct fill *f)
     }
 }
 
+/* As a server that had the time would have left them. */
+static void merge_stores(struct fill *f)
+{
+    for (unsigned i = 0; i < f->data.n_stores; i++) {
+        struct lsm_stats s;
+        do {
+            come_home(f);
+            lsm_stats(f->stores[i], &s);
+        } while (s.merges || s.merge_debt);
+    }
+}
+
 static void close_stores(struct fill *f)
 {
     flush_stores(f);
+    merge_stores(f);
     for (unsigned i = 0; i < f->data.n_stores; i++)
         lsm_close(f->stores[i]);
     tables_close(f->tables);

@@ -135,8 +135,10 @@ PROMISE(a_newer_table_that_has_none_of_the_keys_is_not_read)
     struct seen s;
     rig_make(&r, 0, 1 << 20, false);
     put_table(&r, 1, 101, "old");
-    for (uint64_t i = 0; i < 6; i++)
+    for (uint64_t i = 0; i < 6; i++) {
+        assert_ok(lsm_put(r.lsm, STR("before all of these"), STR("others")));
         put_table(&r, 1000 + 100 * i, 1100 + 100 * i, "new");
+    }
     for (size_t i = 0; i < 6; i++)
         damage(r.lsm->tables[i]);
     assert_ok(read_run(&r, 40, 50, NULL, &s));

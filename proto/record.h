@@ -171,8 +171,8 @@ void entry_erase(struct entry *e, enum entry_gone gone);
 
 /* One entry event as the client sees it: {"ev":"message","conv":…,"seq":…,"from":…,"ts":…,"cid":…,…}. */
 void entry_print(const struct entry *e, struct buf *out);
-/* The same for who prints many of one conversation: the texts of its id and of who wrote last are kept in `names`, which
- * is zeroed before the first. */
+/* The same for who prints many of one conversation: the texts of its id and of who wrote last are kept in `names`,
+ * which is zeroed before the first. */
 struct entry_names {
     struct conv_id conv;
     bool has_conv;

@@ -10,7 +10,6 @@
 enum { AUTHORS_KEPT = 16 };
 struct tail; /* tail.h */
 
-
 /* A conversation is in memory while it is used or there is room. What must hold:
  *   - `ahead` is `now` plus everything in flight. While only messages are in flight they differ in head, ordinal and
  * time alone, and then `ahead` borrows members and texts from `now`; a change of members or settings under way makes it

@@ -297,7 +297,10 @@ int main(int argc, char **argv)
         else if (c == 'u')
             f.users_file = optarg;
         else if (c == 'n' || c == 'p' || c == 'h' || c == 's')
-            *(c == 'n' ? &f.entries : c == 'p' ? &f.pairs : c == 'h' ? &f.hubs : &f.spokes) = strtoull(optarg, NULL, 10);
+            *(c == 'n'   ? &f.entries
+              : c == 'p' ? &f.pairs
+              : c == 'h' ? &f.hubs
+                         : &f.spokes) = strtoull(optarg, NULL, 10);
         else
             return 2;
     }

@@ -119,7 +119,8 @@ PROMISE(a_page_ends_at_its_printed_bytes_at_the_end_that_is_farther_away)
     for (int i = 0; i < 220; i++)
         expect(w, ANN, SEND_TO(BEN, JSON("c%d", i), text), CODE_OK, "\"seq\":");
     for (int newest = 0; newest < 2; newest++) {
-        struct answer *a = ask(w, 0, BEN, 1, HISTORY(pair_z(w, ANN, BEN), "%s,\"limit\":200", newest ? "" : ",\"after\":0"));
+        struct answer *a =
+            ask(w, 0, BEN, 1, HISTORY(pair_z(w, ANN, BEN), "%s,\"limit\":200", newest ? "" : ",\"after\":0"));
         int64_t n = 0, from = number_in(a->text, "seq");
 
         assert_int_equal(a->code, CODE_OK);

@@ -17,7 +17,8 @@ static void send_long(struct world_test *w, user_id to, unsigned n)
     uint64_t dice = to * 1000 + n;
     struct answer *a;
 
-    buf_printf(&json, "{\"op\":\"message.send\",\"user\":\"%s\",\"cid\":\"c%u\",\"content\":{\"type\":\"text\",\"text\":\"",
+    buf_printf(&json,
+               "{\"op\":\"message.send\",\"user\":\"%s\",\"cid\":\"c%u\",\"content\":{\"type\":\"text\",\"text\":\"",
                user_z(to), n);
     for (int i = 0; i < TEXT; i++) {
         dice = dice * 6364136223846793005u + 1442695040888963407u;

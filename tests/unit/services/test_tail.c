@@ -25,7 +25,8 @@ static void say(size_t len)
     struct answer *a;
 
     g.len[++g.head] = len;
-    buf_printf(&b, "{\"op\":\"message.send\",\"user\":\"%s\",\"cid\":\"c%llu\",\"content\":{\"type\":\"text\",\"text\":\"",
+    buf_printf(&b,
+               "{\"op\":\"message.send\",\"user\":\"%s\",\"cid\":\"c%llu\",\"content\":{\"type\":\"text\",\"text\":\"",
                user_z(BEN), (unsigned long long)g.head);
     for (size_t i = 0; i < len; i++)
         buf_char(&b, (char)('a' + g.head % 26));
@@ -235,10 +236,8 @@ PROMISE(all_ends_together_stay_within_their_bound)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HOLDS(a_page_is_the_same_whether_the_end_is_kept_or_not),
-        HOLDS(the_oldest_make_room_for_what_is_new),
-        HOLDS(what_was_committed_since_does_not_show_up_as_a_gap),
-        HOLDS(what_is_erased_is_in_no_page_from_then_on),
+        HOLDS(a_page_is_the_same_whether_the_end_is_kept_or_not),  HOLDS(the_oldest_make_room_for_what_is_new),
+        HOLDS(what_was_committed_since_does_not_show_up_as_a_gap), HOLDS(what_is_erased_is_in_no_page_from_then_on),
         HOLDS(all_ends_together_stay_within_their_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -296,7 +296,6 @@ static void pages_are_what_was_asked_for(void **state)
     }
 }
 
-
 /* The same by blocks that are loaded aside, with a cache that keeps next to nothing. */
 static void reads_come_through_a_tiny_cache(void **state)
 {

@@ -157,6 +157,29 @@ PROMISE(a_newer_table_that_has_none_of_the_keys_is_not_read)
     rig_drop(&r);
 }
 
+/* What the newest begins in is not known to be enough, so others are looked into: those that may have something. */
+PROMISE(tables_that_have_none_of_the_keys_are_not_loaded_beside_one_that_has)
+{
+    struct rig r;
+    struct rig_read w = {0};
+    struct seen s;
+    rig_make(&r, 0, 1 << 20, false);
+    put_table(&r, 1, 46, "old");
+    for (uint64_t i = 0; i < 5; i++) {
+        assert_ok(lsm_put(r.lsm, STR("before all of these"), STR("others")));
+        put_table(&r, 1000 + 100 * i, 1100 + 100 * i, "new");
+    }
+    put_table(&r, 46, 101, "new");
+    assert_int_equal(read_run(&r, 40, 50, &w.need, &s), ERR_AGAIN);
+    assert_int_equal(w.need.n_missing, 2);
+    rig_load(&r, &w);
+    assert_ok(read_run(&r, 40, 50, &w.need, &s));
+    assert_int_equal(s.n, 10);
+    assert_int_equal(s.old, 6);
+    lsm_need_deinit(&w.need);
+    rig_drop(&r);
+}
+
 /* What is wanted of it is wanted, whatever newer ones had of the run already. */
 PROMISE(a_table_is_read_for_the_keys_that_newer_ones_lack)
 {
@@ -181,6 +204,7 @@ int main(void)
         HOLDS(a_newer_value_wins_wherever_its_neighbours_are),
         HOLDS(a_few_tables_blocks_are_asked_for_in_one_round),
         HOLDS(a_newer_table_that_has_none_of_the_keys_is_not_read),
+        HOLDS(tables_that_have_none_of_the_keys_are_not_loaded_beside_one_that_has),
         HOLDS(a_table_is_read_for_the_keys_that_newer_ones_lack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,7 +146,11 @@ crash: programs
 $(BUILD)/bare_relay: $(call obj,tests/bench/bare_relay.c cmd/parley_load_users.c) $(call archive,base)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-bench: programs $(BUILD)/bare_relay
+# Makes the folder that cold pages and sync are measured on.
+$(BUILD)/bench_fill: $(call obj,tests/bench/fill.c cmd/parley_load_users.c) $(foreach l,$(below_services),$(call archive,$(l)))
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: programs $(BUILD)/bare_relay $(BUILD)/bench_fill
 	@tests/bench/run.sh $(BUILD)
 
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.

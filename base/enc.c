@@ -1,63 +1,44 @@
 #include "base/enc.h"
 
-/* The next n bytes, or NULL; a failed reader has no bytes left. */
-static const uint8_t *take(struct dec *d, size_t n)
+/* One of at most eight bytes that lie in front of as many: their groups of seven bits are brought together in pairs,
+ * then fours, then eights. 0 bytes: it is longer. */
+static size_t varint_of_eight(const uint8_t *p, uint64_t *out)
+{
+    uint64_t v = dec_u64(p), ends = ~v & 0x8080808080808080u;
+    unsigned last = ends ? (unsigned)__builtin_ctzll(ends) : 0; /* the bit that says so */
+
+    if (!ends)
+        return 0;
+    v &= UINT64_MAX >> (63 - last);
+    v = (v & 0x007f007f007f007fu) | (v & 0x7f007f007f007f00u) >> 1;
+    v = (v & 0x00003fff00003fffu) | (v & 0x3fff00003fff0000u) >> 2;
+    *out = (v & 0x000000000fffffffu) | (v & 0x0fffffff00000000u) >> 4;
+    return last / 8 + 1;
+}
+
+uint64_t dec_get_long_varint(struct dec *d)
 {
     const uint8_t *p = d->p;
-    if (d->failed || (size_t)(d->end - p) < n) {
-        d->failed = true;
-        d->p = d->end;
-        return NULL;
-    }
-    if (n)
-        d->p += n;
-    return p;
-}
-
-uint8_t dec_get_u8(struct dec *d)
-{
-    const uint8_t *p = take(d, 1);
-    return p ? *p : 0;
-}
-
-uint32_t dec_get_u32(struct dec *d)
-{
-    const uint8_t *p = take(d, 4);
-    return p ? dec_u32(p) : 0;
-}
-
-uint64_t dec_get_u64(struct dec *d)
-{
-    const uint8_t *p = take(d, 8);
-    return p ? dec_u64(p) : 0;
-}
-
-uint64_t dec_get_varint(struct dec *d)
-{
     uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        uint8_t byte = dec_get_u8(d);
+    size_t n = d->end - p >= 8 ? varint_of_eight(p, &v) : 0;
+
+    if (n) {
+        d->p += n;
+        return v;
+    }
+    for (unsigned shift = 0; shift < 64 && p < d->end; shift += 7) {
+        uint8_t byte = *p++;
         if (shift == 63 && byte > 1)
             break; /* more than 64 bits */
         v |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return d->failed ? 0 : v;
+        if (byte < 0x80) {
+            d->p = p;
+            return v;
+        }
     }
     d->failed = true;
     d->p = d->end;
     return 0;
-}
-
-struct str dec_get_bytes(struct dec *d, size_t n)
-{
-    const uint8_t *p = take(d, n);
-    return p ? str_of(p, n) : (struct str){0};
-}
-
-struct str dec_get_field(struct dec *d)
-{
-    uint64_t n = dec_get_varint(d);
-    return dec_get_bytes(d, n);
 }
 
 /* Both text encodings are the same walk: a stream of bits, taken 5 or 6 at a time, the last group filled with zeros.

@@ -68,12 +68,49 @@ static inline struct dec dec_of(struct str s)
     const uint8_t *p = (const uint8_t *)s.p;
     return (struct dec){p, s.len ? p + s.len : p, false}; /* an empty one may be NULL, to which nothing may be added */
 }
-uint8_t dec_get_u8(struct dec *d);
-uint32_t dec_get_u32(struct dec *d);
-uint64_t dec_get_u64(struct dec *d);
-uint64_t dec_get_varint(struct dec *d);
-struct str dec_get_field(struct dec *d);           /* borrowed from the input */
-struct str dec_get_bytes(struct dec *d, size_t n); /* borrowed from the input */
+/* The next n bytes, or NULL; a failed reader has no bytes left. */
+static inline const uint8_t *dec_take(struct dec *d, size_t n)
+{
+    const uint8_t *p = d->p;
+    if (d->failed || (size_t)(d->end - p) < n) {
+        d->failed = true;
+        d->p = d->end;
+        return NULL;
+    }
+    if (n)
+        d->p += n;
+    return p;
+}
+static inline uint8_t dec_get_u8(struct dec *d)
+{
+    const uint8_t *p = dec_take(d, 1);
+    return p ? *p : 0;
+}
+static inline uint32_t dec_get_u32(struct dec *d)
+{
+    const uint8_t *p = dec_take(d, 4);
+    return p ? dec_u32(p) : 0;
+}
+static inline uint64_t dec_get_u64(struct dec *d)
+{
+    const uint8_t *p = dec_take(d, 8);
+    return p ? dec_u64(p) : 0;
+}
+uint64_t dec_get_long_varint(struct dec *d); /* dec_get_varint's, of any length */
+static inline uint64_t dec_get_varint(struct dec *d)
+{
+    return d->p < d->end && *d->p < 0x80 ? *d->p++ : dec_get_long_varint(d);
+}
+static inline struct str dec_get_bytes(struct dec *d, size_t n) /* borrowed from the input */
+{
+    const uint8_t *p = dec_take(d, n);
+    return p ? str_of(p, n) : (struct str){0};
+}
+static inline struct str dec_get_field(struct dec *d) /* borrowed from the input */
+{
+    uint64_t n = dec_get_varint(d);
+    return dec_get_bytes(d, n);
+}
 static inline bool dec_ok(const struct dec *d) { return !d->failed; }
 static inline bool dec_done(const struct dec *d) { return !d->failed && d->p == d->end; }
 

@@ -125,9 +125,22 @@ static bool is_filled(const struct run *r)
     return r->tally.sent >= r->fill && r->open_acks == 0 && r->open_notes == 0;
 }
 
+static void end_writing(struct run *r)
+{
+    r->is_sending = false;
+    r->is_quiet = true;
+    r->fill = r->n_senders = 0;
+    for (size_t i = 0; i < r->n; i++)
+        r->peers[i].is_sender = false;
+}
+
 /* history: conversations get their length before anything is measured, and nobody writes after. */
 static enum err fill_rooms(struct run *r)
 {
+    if (r->o->depth == 0) {
+        end_writing(r);
+        return ERR_OK;
+    }
     r->fill = (uint64_t)r->o->depth * r->n_rooms;
     r->is_sending = r->is_quiet = true;
     for (size_t i = 0; i < r->n_senders; i++)
@@ -137,10 +150,7 @@ static enum err fill_rooms(struct run *r)
                   (unsigned long long)r->fill);
         return ERR_INVALID;
     }
-    r->is_sending = false;
-    r->fill = r->n_senders = 0;
-    for (size_t i = 0; i < r->n; i++)
-        r->peers[i].is_sender = false;
+    end_writing(r);
     return ERR_OK;
 }
 

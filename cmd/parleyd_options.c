@@ -17,7 +17,7 @@ static const struct conf_option table[] = {
      "limits a user's and an address's requests; off for tests and load"},
     {"group-members", CONF_INT, AT(group_members), "1024", 1, 1000000, "most members of a group"},
     {"conversations-memory", CONF_BYTES, AT(convs_bytes), "256m", 1 << 20, 1024 * GIB,
-     "bytes of conversations held in memory, over all reactors"},
+     "bytes of conversations held in memory, over all reactors; their last entries may take a quarter more"},
     {"heads-memory", CONF_BYTES, AT(heads_bytes), "32m", 1 << 16, 1024 * GIB,
      "bytes of how far conversations are that had to leave memory, over all reactors"},
     {"memtable", CONF_BYTES, AT(memtable_bytes), "16m", 1 << 16, GIB, "size at which a store's memtable is flushed"},

@@ -3,7 +3,8 @@
 #include "proto/record.h"
 #include "proto/jsonw.h"
 
-/* Names, punctuation, the two ids and three numbers of at most 20 digits come to 197 bytes; the rest is slack. */
+/* Names, punctuation, the two ids and three numbers of at most 20 digits come to 197 bytes; the rest is slack,
+ * of which put_u64 uses 20 behind a number. */
 enum { MESSAGE_FIXED = 300, MENTION_BYTES = USER_TEXT + 3 };
 
 static char *put(char *p, struct str s)
@@ -14,38 +15,71 @@ static char *put(char *p, struct str s)
 }
 #define PUT(p, literal) ((char *)memcpy(p, literal, sizeof(literal) - 1) + sizeof(literal) - 1)
 
+/* Two digits at a time. What is copied behind the last is overwritten by what follows, or is no part of the text. */
 static char *put_u64(char *p, uint64_t v)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    enum { DIGITS_MAX = 20 };
+    static const char two[] =
+        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+        "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    char digits[2 * DIGITS_MAX] = {0};
+    size_t at = DIGITS_MAX;
 
-    do
-        digits[--at] = (char)('0' + v % 10);
-    while (v /= 10);
-    return put(p, str_of(digits + at, sizeof digits - at));
+    for (; v >= 100; v /= 100)
+        memcpy(digits + (at -= 2), two + 2 * (v % 100), 2);
+    if (v >= 10)
+        memcpy(digits + (at -= 2), two + 2 * v, 2);
+    else
+        digits[--at] = (char)('0' + v);
+    memcpy(p, digits + at, DIGITS_MAX);
+    return p + DIGITS_MAX - at;
+}
+
+static char *put_conv(char *p, struct entry_names *n, const struct conv_id *c)
+{
+    if (!n->has_conv || !conv_eq(&n->conv, c)) {
+        conv_text(n->conv_text, c);
+        n->conv = *c;
+        n->has_conv = true;
+    }
+    return (char *)memcpy(p, n->conv_text, CONV_TEXT) + CONV_TEXT;
+}
+
+static char *put_from(char *p, struct entry_names *n, user_id from)
+{
+    unsigned i = 0;
+
+    while (i < n->n_from && n->from[i] != from)
+        i++;
+    if (i == n->n_from) {
+        i = n->n_from < 2 ? n->n_from++ : n->oldest++ % 2;
+        n->from[i] = from;
+        user_text(n->from_text[i], from);
+    }
+    return (char *)memcpy(p, n->from_text[i], USER_TEXT) + USER_TEXT;
 }
 
 /* What all entries begin with, up to and without the closing quote of cid. */
-static char *put_head(char *p, const struct entry *e, struct str ev)
+static char *put_head(char *p, struct entry_names *n, const struct entry *e, struct str ev)
 {
     p = PUT(p, "{\"ev\":\"");
     p = put(p, ev);
     p = PUT(p, "\",\"conv\":\"");
-    p += conv_text(p, &e->conv);
+    p = put_conv(p, n, &e->conv);
     p = PUT(p, "\",\"seq\":");
     p = put_u64(p, e->seq);
     p = PUT(p, ",\"from\":\"");
-    p += user_text(p, e->from);
+    p = put_from(p, n, e->from);
     p = PUT(p, "\",\"ts\":");
     p = put_u64(p, (uint64_t)e->ts);
     p = PUT(p, ",\"cid\":\"");
     return put(p, e->cid);
 }
 
-static void print_message(const struct entry *e, struct buf *out)
+static void print_message(struct entry_names *n, const struct entry *e, struct buf *out)
 {
     char *start = buf_reserve(out, MESSAGE_FIXED + e->cid.len + e->content.len + e->n_mentions * MENTION_BYTES);
-    char *p = put_head(start, e, STR("message"));
+    char *p = put_head(start, n, e, STR("message"));
 
     p = PUT(p, "\",\"content\":");
     p = put(p, e->content);
@@ -67,18 +101,18 @@ static void print_message(const struct entry *e, struct buf *out)
     out->len += (size_t)(p - start);
 }
 
-static void print_head(const struct entry *e, struct str ev, struct buf *out)
+static void print_head(struct entry_names *n, const struct entry *e, struct str ev, struct buf *out)
 {
     char *start = buf_reserve(out, MESSAGE_FIXED + e->cid.len);
-    char *p = put_head(start, e, ev);
+    char *p = put_head(start, n, e, ev);
 
     *p++ = '"';
     out->len += (size_t)(p - start);
 }
 
-static void print_stub(const struct entry *e, struct buf *out)
+static void print_stub(struct entry_names *n, const struct entry *e, struct buf *out)
 {
-    print_head(e, STR("message"), out);
+    print_head(n, e, STR("message"), out);
     jsonw_key_bool(out, e->gone == ENTRY_DELETED ? "deleted" : "expired", true);
     jsonw_close(out, '}');
 }
@@ -152,23 +186,32 @@ static void print_created(const struct entry *e, struct buf *out)
 
 void entry_print(const struct entry *e, struct buf *out)
 {
+    struct entry_names names;
+
+    names.has_conv = false;
+    names.n_from = 0;
+    entry_print_with(&names, e, out);
+}
+
+void entry_print_with(struct entry_names *names, const struct entry *e, struct buf *out)
+{
     switch (e->kind) {
     case ENTRY_MESSAGE:
         if (e->gone)
-            print_stub(e, out);
+            print_stub(names, e, out);
         else
-            print_message(e, out);
+            print_message(names, e, out);
         return;
     case ENTRY_CREATED:
-        print_head(e, STR("created"), out);
+        print_head(names, e, STR("created"), out);
         print_created(e, out);
         break;
     case ENTRY_MEMBERS:
-        print_head(e, STR("members"), out);
+        print_head(names, e, STR("members"), out);
         print_change(e, out);
         break;
     case ENTRY_SETTINGS:
-        print_head(e, STR("settings"), out);
+        print_head(names, e, STR("settings"), out);
         print_settings(&e->settings, out);
         break;
     }

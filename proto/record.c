@@ -313,6 +313,20 @@ enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, str
     return ERR_OK;
 }
 
+enum err entry_from_bytes(struct str bytes, struct arena *arena, struct entry *out)
+{
+    struct dec d = dec_of(bytes);
+    unsigned version = dec_get_u8(&d);
+
+    if (!dec_ok(&d) || version == 0)
+        return ERR_CORRUPT;
+    if (version > ENTRY_VERSION)
+        return ERR_UNSUPPORTED;
+    *out = (struct entry){0};
+    entry_decode(&d, version, arena, out);
+    return dec_done(&d) ? ERR_OK : ERR_CORRUPT;
+}
+
 struct str record_subject(unsigned kind, struct str bytes)
 {
     size_t at = kind == RECORD_ENTRY ? 4 : 1, len = kind < RECORD_ACCOUNT ? sizeof(struct conv_id) : sizeof(user_id);

@@ -151,6 +151,8 @@ void record_encode(const struct record *r, struct buf *out);
 /* CORRUPT for bytes that no version wrote, UNSUPPORTED for a version or kind of a later program. Texts and lists are
  * borrowed from `bytes` or put into the arena. */
 MUST_CHECK enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, struct record *out);
+/* The same of an entry's, for who decodes many; *out is garbage on failure. */
+MUST_CHECK enum err entry_from_bytes(struct str bytes, struct arena *arena, struct entry *out);
 /* Whom or what a record is about, of any version and without decoding it, borrowed from `bytes`: its conversation (16
  * bytes), or of the directory's kinds its user (8 bytes). So where they stand is the same in every version: behind the
  * version, of an entry behind three bytes more. Empty when the bytes end before. */
@@ -169,3 +171,13 @@ void entry_erase(struct entry *e, enum entry_gone gone);
 
 /* One entry event as the client sees it: {"ev":"message","conv":…,"seq":…,"from":…,"ts":…,"cid":…,…}. */
 void entry_print(const struct entry *e, struct buf *out);
+/* The same for who prints many of one conversation: the texts of its id and of who wrote last are kept in `names`,
+ * which is zeroed before the first. */
+struct entry_names {
+    struct conv_id conv;
+    bool has_conv;
+    unsigned n_from, oldest; /* of two, as there are in a pair */
+    user_id from[2];
+    char conv_text[CONV_TEXT], from_text[2][USER_TEXT];
+};
+void entry_print_with(struct entry_names *names, const struct entry *e, struct buf *out);

@@ -1,6 +1,7 @@
 #include "services/conv_view.h"
 #include "proto/jsonw.h"
 #include "services/receipt.h"
+#include "services/tail.h"
 #include "services/unread.h"
 
 static const struct authority *authority_of(const struct conv_view *v) { return conv_committed(v->c); }
@@ -9,7 +10,7 @@ static int64_t cut(uint64_t cursor, uint64_t last) { return (int64_t)(cursor < l
 
 static enum err read_entry(const struct conv_view *v, uint64_t seq, struct arena *arena, struct entry *out)
 {
-    enum err err = convlog_entry(conv_store(v->r, v->c), conv_shard(v->c), conv_id(v->c), seq, v->need, arena, out);
+    enum err err = conv_entry(v->r, v->c, seq, v->need, arena, out);
 
     return err == ERR_NOT_FOUND ? ERR_CORRUPT : err; /* seqs have no gaps */
 }
@@ -212,38 +213,44 @@ struct filling {
     size_t n;
     uint64_t reached;
     bool is_full;
+    struct entry_names names;
 };
 
-static void print_entries(struct filling *f, const struct entry_list *list)
+static enum err print_entries(struct filling *f, const struct entry_bytes *list, struct arena *arena)
 {
+    struct entry e;
+
     for (size_t i = 0; i < list->n && !f->is_full; i++) {
         size_t before = f->out->len;
+        enum err err = convlog_decode(list->v[i], list->seq + i, arena, &e);
 
+        if (err != ERR_OK)
+            return err;
         if (f->n)
             buf_char(f->out, ',');
-        entry_print(&list->v[i], f->out);
+        entry_print_with(&f->names, &e, f->out);
         f->is_full = f->out->len - f->start > f->room->bytes && !(f->room->is_first && f->n == 0);
         if (f->is_full) {
             f->out->len = before;
-            return;
+            return ERR_OK;
         }
-        f->reached = list->v[i].seq;
+        f->reached = e.seq;
         f->n++;
     }
     f->is_full |= list->more || f->n == f->room->entries;
+    return ERR_OK;
 }
 
 /* The bytes of what is stored are about those of what is printed: no more is read than could have room. */
 static enum err fill_from(const struct conv_view *v, uint64_t from, uint64_t to, struct filling *f)
 {
     size_t used = f->out->len - f->start, bytes = used < f->room->bytes ? f->room->bytes - used : 1;
-    struct entry_list list = {0};
+    struct entry_bytes list = {0};
     struct arena arena = {0};
     enum err err;
 
-    TRY(convlog_read(conv_store(v->r, v->c), conv_shard(v->c), conv_id(v->c), from, to, f->room->entries - f->n, bytes,
-                     false, v->need, &arena, &list));
-    print_entries(f, &list);
+    TRY(conv_read(v->r, v->c, from, to, f->room->entries - f->n, bytes, false, v->need, &arena, &list));
+    TRY(print_entries(f, &list, &arena));
 out:
     arena_deinit(&arena);
     return err;

@@ -8,7 +8,7 @@
 
 struct conv_view {
     const struct reactor *r;
-    const struct conv *c;
+    struct conv *c;
     const struct member *m; /* of conv_committed(c) */
     struct lsm_need *need;
 };

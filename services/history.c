@@ -4,9 +4,15 @@
  * reading begins anew, so a page is always of one moment. Visible ranges are walked in the direction asked for; each
  * gives a run of entries, and the runs stand in ascending order in the answer. */
 #include "proto/jsonw.h"
-#include "services/shard.h"
+#include "services/tail.h"
 
-enum { LIMIT_STANDARD = 50, PAGE_BYTES = 512 << 10, RUNS_MAX = 64, PRINT_FIXED = 320, PRINT_MEMBER = 48, ESCAPED = 6 };
+enum {
+    LIMIT_STANDARD = 50,
+    PAGE_BYTES = 512 << 10,
+    AROUND = 64, /* of these: what is not entries */
+    RUNS_MAX = 64,
+    PRINTED_MORE = 200, /* than is stored, about */
+};
 
 struct page {
     struct request *q;
@@ -17,39 +23,10 @@ struct page {
 };
 
 struct pages {
-    struct entry_list runs[RUNS_MAX]; /* in the order read */
+    struct entry_bytes runs[RUNS_MAX]; /* in the order read */
     size_t n, entries, bytes;
     bool more;
 };
-
-/* At least what entry_print will write. */
-static size_t printed_size(const struct entry *e)
-{
-    return PRINT_FIXED + e->cid.len + e->content.len + e->n_mentions * PRINT_MEMBER + e->n_members * PRINT_MEMBER +
-           ESCAPED * (e->settings.title.len + e->settings.description.len + e->settings.picture.len);
-}
-
-/* Cuts a run to what still fits: the entries nearest to where the reading began. */
-static void take_run(const struct page *p, struct pages *out, struct entry_list *run)
-{
-    size_t fit = 0;
-
-    for (; fit < run->n; fit++) {
-        size_t size = printed_size(&run->v[p->newest_first ? run->n - 1 - fit : fit]);
-
-        if (out->entries + fit > 0 && out->bytes + size > PAGE_BYTES)
-            break;
-        out->bytes += size;
-    }
-    if (fit < run->n) {
-        out->more = true;
-        run->v += p->newest_first ? run->n - fit : 0;
-        run->n = fit;
-    }
-    out->more |= run->more;
-    out->entries += run->n;
-    out->runs[out->n++] = *run;
-}
 
 static bool clip(const struct page *p, const struct range *range, uint64_t *from, uint64_t *to)
 {
@@ -63,7 +40,7 @@ static enum err read_runs(const struct reactor *r, const struct page *p, const s
 {
     for (size_t i = 0; i < m->n_ranges && !out->more; i++) {
         const struct range *range = &m->ranges[p->newest_first ? m->n_ranges - 1 - i : i];
-        struct entry_list run = {0};
+        struct entry_bytes run = {0};
         uint64_t from, to;
         enum err err;
 
@@ -73,33 +50,74 @@ static enum err read_runs(const struct reactor *r, const struct page *p, const s
             out->more = true;
             break;
         }
-        err = convlog_read(conv_store(r, p->c), conv_shard(p->c), conv_id(p->c), from, to, p->limit - out->entries,
-                           PAGE_BYTES, p->newest_first, need, arena, &run);
+        err = conv_read(r, p->c, from, to, p->limit - out->entries, PAGE_BYTES, p->newest_first, need, arena, &run);
         if (err != ERR_OK)
             return err;
-        take_run(p, out, &run);
+        out->more |= run.more;
+        out->entries += run.n;
+        out->bytes += run.bytes;
+        out->runs[out->n++] = run;
     }
     return ERR_OK;
 }
 
-static void print_page(const struct page *p, const struct pages *pages, struct buf *out)
+/* Where each entry's text begins is kept, for cut. */
+static enum err print_runs(const struct page *p, const struct pages *pages, struct arena *arena, size_t *starts,
+                           struct buf *out)
 {
-    buf_reserve(out, pages->bytes + 32);
+    struct entry_names names = {0};
+    struct entry e;
+
+    for (size_t i = 0; i < pages->n; i++) {
+        const struct entry_bytes *run = &pages->runs[p->newest_first ? pages->n - 1 - i : i];
+
+        for (size_t j = 0; j < run->n; j++) {
+            enum err err = convlog_decode(run->v[j], run->seq + j, arena, &e);
+
+            if (err != ERR_OK)
+                return err;
+            *starts++ = out->len;
+            entry_print_with(&names, &e, out);
+            buf_char(out, ',');
+        }
+    }
+    *starts = out->len;
+    return ERR_OK;
+}
+
+/* What is stored of a page has room; should it not when it is printed, those nearest to where the reading began stay.
+ * True: some went. */
+static bool cut(const struct page *p, const size_t *starts, size_t n, struct buf *out)
+{
+    size_t first = 0, end = n;
+
+    while (end - first > 1 && starts[end] - starts[first] > PAGE_BYTES - AROUND) {
+        first += p->newest_first;
+        end -= !p->newest_first;
+    }
+    if (first)
+        memmove(out->p + starts[0], out->p + starts[first], starts[end] - starts[first]);
+    out->len = starts[0] + (starts[end] - starts[first]);
+    return end - first < n;
+}
+
+static enum err print_page(const struct page *p, struct pages *pages, struct arena *arena, struct buf *out)
+{
+    size_t *starts = arena_alloc(arena, (pages->entries + 1) * sizeof *starts);
+    enum err err;
+
+    buf_reserve(out, pages->bytes + pages->entries * PRINTED_MORE + 512);
     jsonw_open(out, '{');
     jsonw_key(out, "entries");
     jsonw_open(out, '[');
-    for (size_t i = 0; i < pages->n; i++) {
-        const struct entry_list *run = &pages->runs[p->newest_first ? pages->n - 1 - i : i];
-
-        for (size_t j = 0; j < run->n; j++) {
-            if (out->p[out->len - 1] != '[')
-                buf_char(out, ',');
-            entry_print(&run->v[j], out);
-        }
-    }
+    TRY(print_runs(p, pages, arena, starts, out));
+    pages->more |= cut(p, starts, pages->entries, out);
+    out->len -= pages->entries > 0; /* the last comma */
     jsonw_close(out, ']');
     jsonw_key_bool(out, "more", pages->more);
     jsonw_close(out, '}');
+out:
+    return err;
 }
 
 static enum err page_step(struct reactor *r, void *arg, struct lsm_need *need)
@@ -109,14 +127,14 @@ static enum err page_step(struct reactor *r, void *arg, struct lsm_need *need)
     const struct member *m = authority_member(conv_committed(c), p->q->actor.user);
     struct pages pages = {0};
     struct arena arena = {0};
-    enum err err = read_runs(r, p, m, need, &arena, &pages);
+    enum err err;
 
-    if (err == ERR_OK) {
-        print_page(p, &pages, &p->q->out);
-        reactor_ok(r, p->q);
-    } else if (err != ERR_AGAIN) {
+    TRY(read_runs(r, p, m, need, &arena, &pages));
+    TRY(print_page(p, &pages, &arena, &p->q->out));
+    reactor_ok(r, p->q);
+out:
+    if (err != ERR_OK && err != ERR_AGAIN)
         reactor_broken(r, p->q, "history", err);
-    }
     arena_deinit(&arena);
     if (err != ERR_AGAIN)
         conv_unpin(r, c);

@@ -9,7 +9,8 @@ enum {
     HEADS_BYTES_STANDARD = 8 << 20,
     GARBAGE_MIN = 64,
     EVICT_LOOKS = 8,
-    SLOTS_BYTES = 32 /* in the map */
+    SLOTS_BYTES = 32, /* in the map */
+    TAILS_SHARE = 4   /* of what conversations may take, tails may take one more */
 };
 
 /* The cache. */
@@ -19,6 +20,7 @@ static void show_count(struct shards *s)
 {
     metric_put(reactor_metrics(s->r), METRIC_CONVS_CACHED, (int64_t)s->convs.count);
     metric_put(reactor_metrics(s->r), METRIC_CONVS_BYTES, (int64_t)s->bytes);
+    metric_put(reactor_metrics(s->r), METRIC_TAILS_BYTES, (int64_t)s->tails.bytes);
     metric_put(reactor_metrics(s->r), METRIC_HEADS, (int64_t)heads_count(s->heads));
     metric_put(reactor_metrics(s->r), METRIC_HEADS_BYTES, (int64_t)heads_bytes(s->heads));
 }
@@ -61,6 +63,7 @@ void conv_free(struct conv *c)
 
 void conv_detach(struct shards *s, struct conv *c)
 {
+    tail_drop(&s->tails, c);
     map_take(&s->convs, c->hash, conv_is, &c->id);
     list_remove(&c->used);
     s->bytes -= c->bytes;
@@ -351,6 +354,7 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
     s->bytes_max = bound / reactor_world(r)->reactors + 1;
     heads_create((limits->heads_bytes ? limits->heads_bytes : HEADS_BYTES_STANDARD) / reactor_world(r)->reactors,
                  &s->heads);
+    tails_init(&s->tails, s->bytes_max / TAILS_SHARE);
     s->on_tables = on_tables;
     s->on_failure = on_failure;
     list_init(&s->recent);
@@ -366,8 +370,10 @@ void shards_destroy(struct shards *s)
         return;
     timer_stop(&s->retry);
     timer_stop(&s->stall);
-    list_each (&s->recent, c, struct conv, used)
+    list_each (&s->recent, c, struct conv, used) {
+        tail_drop(&s->tails, c);
         conv_free(c);
+    }
     heads_destroy(s->heads);
     map_deinit(&s->convs);
     map_deinit(&s->cids);

@@ -192,9 +192,14 @@ static void apply_in_memory(struct appended *a)
 
 static enum err apply(struct shards *s, struct appended *a)
 {
+    enum err err;
+
     if (!a->is_applied)
         apply_in_memory(a);
-    return convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
+    err = convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
+    if (err == ERR_OK && a->rec.kind == RECORD_ERASE)
+        tail_drop(&s->tails, a->conv); /* what it copied is no more */
+    return err;
 }
 
 /* All stores, those too that the records before `pos` don't concern: they have nothing to miss. Not `half`, which took

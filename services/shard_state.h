@@ -8,6 +8,7 @@
 #include "services/shard_log.h"
 
 enum { AUTHORS_KEPT = 16 };
+struct tail; /* tail.h */
 
 /* A conversation is in memory while it is used or there is room. What must hold:
  *   - `ahead` is `now` plus everything in flight. While only messages are in flight they differ in head, ordinal and
@@ -30,6 +31,8 @@ struct conv {
     user_id authors[AUTHORS_KEPT];
     unsigned next_author;
     struct notify_hint hint;
+    struct tail *tail; /* NULL: none */
+    bool end_was_read;
 };
 
 /* One request at its conversation; in the request's memory, found by q->server. */
@@ -45,11 +48,17 @@ struct work {
     struct appended log;
 };
 
+struct tails {
+    struct link recent; /* struct tail */
+    uint64_t bytes, bytes_max;
+};
+
 struct shards {
     struct reactor *r;
     struct map convs, cids; /* struct conv by id; struct work in flight by cid hash */
     struct link recent;
     struct heads *heads; /* of those that had to go */
+    struct tails tails;
     uint64_t bytes, bytes_max;
     struct link appended; /* struct appended, in log order */
     uint64_t committed;
@@ -84,6 +93,8 @@ void shard_go_on(struct reactor *r, struct conv *c, struct request *q, shard_fn 
 void conv_members_changed(struct conv *c);
 /* Copies the authority to a fresh arena when the old one holds mostly garbage. */
 void conv_tidy(struct conv *c);
+void tails_init(struct tails *all, uint64_t bytes_max);
+void tail_drop(struct tails *all, struct conv *c); /* no-op when it has none */
 /* The write under way with this cid, or NULL. */
 struct work *shard_in_flight(const struct shards *s, const uint8_t cid_hash[16]);
 static inline uint64_t cid_slot(const uint8_t cid_hash[16]) { return dec_u64(cid_hash); }

@@ -76,7 +76,19 @@ enum err convlog_entry(struct lsm *l, uint16_t shard, const struct conv_id *c, u
                        struct arena *arena, struct entry *out);
 /* Entries of [from, to] ascending, until max_entries or max_bytes of stored bytes (at least one). newest_first: those
  * at the end of the range instead of its start, listed ascending all the same. `to` is at most the head. CORRUPT: one
- * is missing between others. `more`: the range has others. Decoded into the arena. */
+ * is missing between others. `more`: the range has others. As they are stored, copied into the arena. */
+struct entry_bytes {
+    struct str *v;
+    size_t n, bytes; /* bytes: of all of them */
+    uint64_t seq;    /* of the first */
+    bool more;
+};
+enum err convlog_read_bytes(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t from, uint64_t to,
+                            size_t max_entries, size_t max_bytes, bool newest_first, struct lsm_need *need,
+                            struct arena *arena, struct entry_bytes *out);
+/* One of them, which borrows from the bytes. CORRUPT: not the entry `seq`. *out is garbage on failure. */
+enum err convlog_decode(struct str bytes, uint64_t seq, struct arena *arena, struct entry *out);
+/* The same as convlog_read_bytes, all decoded into the arena. */
 struct entry_list {
     struct entry *v;
     size_t n;

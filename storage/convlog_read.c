@@ -8,7 +8,6 @@
 struct loading {
     struct authority a;
     struct arena *arena;
-    bool has_state;
     enum err err;
 };
 
@@ -19,24 +18,22 @@ static enum err load_cursors(struct loading *g, user_id u, struct str value)
     return m ? cursors_decode(value, g->arena, m) : ERR_CORRUPT;
 }
 
-/* Keys come in the order state, settings, members (ascending by user, as they are kept), cursors. */
+/* Keys come in the order settings, members (ascending by user, as they are kept), cursors. */
 static enum err load_value(struct loading *g, struct str key, struct str value)
 {
     enum what what;
     uint64_t user;
 
-    if (!key_parse(key, &what, &user) || (what == WHAT_STATE) == g->has_state)
+    if (!key_parse(key, &what, &user))
         return ERR_CORRUPT;
     switch (what) {
-    case WHAT_STATE:
-        g->has_state = true;
-        return state_decode(value, g->arena, &g->a);
     case WHAT_SETTINGS:
         return settings_decode(value, g->arena, &g->a);
     case WHAT_MEMBER:
         return member_decode(value, g->arena, authority_append(&g->a, user, g->arena));
     case WHAT_CURSORS:
         return load_cursors(g, user, value);
+    case WHAT_STATE:
     case WHAT_ENTRY:
         break;
     }
@@ -51,16 +48,33 @@ static bool load_each(void *arg, struct str key, struct str value)
     return g->err == ERR_OK;
 }
 
+static enum err load_state(struct lsm *l, uint16_t shard, const struct conv_id *c, struct lsm_need *need,
+                           struct loading *g)
+{
+    struct key key = key_of(shard, c, WHAT_STATE);
+    struct buf value = {0};
+    enum err err;
+
+    TRY(lsm_get(l, key_str(&key), need, &value));
+    TRY(state_decode(buf_get(&value), g->arena, &g->a));
+out:
+    buf_deinit(&value);
+    return err;
+}
+
+/* The state is put with every message, so most tables that know the conversation have one: the newest is asked for by
+ * itself. A pair has nothing else; of a group the rest is in whichever tables it was put last. */
 enum err convlog_load(struct lsm *l, uint16_t shard, const struct conv_id *c, struct lsm_need *need,
                       struct arena *arena, struct authority *out)
 {
-    struct key from = key_of(shard, c, WHAT_STATE), to = key_of(shard, c, WHAT_ENTRY);
+    struct key from = key_of(shard, c, WHAT_SETTINGS), to = key_of(shard, c, WHAT_ENTRY);
     struct loading g = {.a = {.id = *c}, .arena = arena};
     enum err err;
 
-    TRY(lsm_scan(l, key_str(&from), key_str(&to), 0, need, load_each, &g));
+    TRY(load_state(l, shard, c, need, &g));
+    if (g.a.kind == CONV_GROUP)
+        TRY(lsm_scan(l, key_str(&from), key_str(&to), 0, need, load_each, &g));
     TRY(g.err);
-    TRY(g.has_state ? ERR_OK : ERR_NOT_FOUND);
     *out = g.a;
 out:
     return err;
@@ -83,16 +97,11 @@ out:
 }
 
 /* The entry must be the one that its key says. */
-static enum err decode_entry(struct str value, uint64_t seq, struct arena *arena, struct entry *out)
+enum err convlog_decode(struct str bytes, uint64_t seq, struct arena *arena, struct entry *out)
 {
-    struct record r;
-    enum err err;
+    enum err err = entry_from_bytes(bytes, arena, out);
 
-    TRY(record_decode(RECORD_ENTRY, arena_dup(arena, value), arena, &r));
-    TRY(r.entry.seq == seq ? ERR_OK : ERR_CORRUPT);
-    *out = r.entry;
-out:
-    return err;
+    return err == ERR_OK && out->seq != seq ? ERR_CORRUPT : err;
 }
 
 enum err convlog_entry(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t seq, struct lsm_need *need,
@@ -100,10 +109,12 @@ enum err convlog_entry(struct lsm *l, uint16_t shard, const struct conv_id *c, u
 {
     struct key key = key_of_number(shard, c, WHAT_ENTRY, seq);
     struct buf value = {0};
+    struct entry e;
     enum err err;
 
     TRY(lsm_get(l, key_str(&key), need, &value));
-    TRY(decode_entry(buf_get(&value), seq, arena, out));
+    TRY(convlog_decode(arena_dup(arena, buf_get(&value)), seq, arena, &e));
+    *out = e;
 out:
     buf_deinit(&value);
     return err;
@@ -118,10 +129,9 @@ enum { FIRST_STRETCH = 50 }; /* what a page is by default: one scan */
 
 struct reading {
     struct arena *arena;
-    struct entry *v; /* where the stretch's first entry goes */
-    size_t *sizes;   /* beside it: stored bytes */
-    uint64_t seq;    /* of the stretch's first */
-    size_t n;        /* so far in this stretch */
+    struct str *v; /* where the stretch's first entry goes */
+    uint64_t seq;  /* of the stretch's first */
+    size_t n;      /* so far in this stretch */
     enum err err;
 };
 
@@ -131,13 +141,11 @@ static bool read_each(void *arg, struct str key, struct str value)
     enum what what;
     uint64_t seq;
 
-    if (!key_parse(key, &what, &seq) || seq != g->seq + g->n)
+    if (!key_parse(key, &what, &seq) || seq != g->seq + g->n) {
         g->err = ERR_CORRUPT;
-    else
-        g->err = decode_entry(value, seq, g->arena, &g->v[g->n]);
-    if (g->err != ERR_OK)
         return false;
-    g->sizes[g->n++] = value.len;
+    }
+    g->v[g->n++] = arena_dup(g->arena, value);
     return true;
 }
 
@@ -147,8 +155,7 @@ struct page {
     const struct conv_id *conv;
     struct lsm_need *need;
     struct arena *arena;
-    struct entry *v;
-    size_t *sizes;
+    struct str *v;
     uint64_t base; /* the seq of v[0] */
     size_t max, n; /* entries: room, taken */
     size_t max_bytes, bytes;
@@ -160,7 +167,7 @@ static enum err read_stretch(struct page *p, size_t at, size_t n)
     uint64_t first = p->base + at;
     struct key from = key_of_number(p->shard, p->conv, WHAT_ENTRY, first);
     struct key to = key_of_number(p->shard, p->conv, WHAT_ENTRY, first + n);
-    struct reading g = {.arena = p->arena, .v = p->v + at, .sizes = p->sizes + at, .seq = first};
+    struct reading g = {.arena = p->arena, .v = p->v + at, .seq = first};
     enum err err;
 
     TRY(lsm_scan_run(p->lsm, key_str(&from), key_str(&to), n, p->need, read_each, &g));
@@ -174,7 +181,7 @@ out:
 static bool take_stretch(struct page *p, size_t at, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        size_t size = p->sizes[p->newest_first ? at + n - 1 - i : at + i];
+        size_t size = p->v[p->newest_first ? at + n - 1 - i : at + i].len;
         if (p->n && p->bytes + size > p->max_bytes)
             return false;
         p->bytes += size;
@@ -192,12 +199,12 @@ static size_t next_stretch(const struct page *p)
     return n < left ? n : left;
 }
 
-enum err convlog_read(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t from, uint64_t to,
-                      size_t max_entries, size_t max_bytes, bool newest_first, struct lsm_need *need,
-                      struct arena *arena, struct entry_list *out)
+enum err convlog_read_bytes(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t from, uint64_t to,
+                            size_t max_entries, size_t max_bytes, bool newest_first, struct lsm_need *need,
+                            struct arena *arena, struct entry_bytes *out)
 {
     uint64_t there = from <= to && from > 0 ? to - from + 1 : 0;
-    size_t max = there < max_entries ? (size_t)there : max_entries;
+    size_t max = there < max_entries ? (size_t)there : max_entries, skipped;
     struct page p = {.lsm = l, .shard = shard, .conv = c, .need = need, .arena = arena};
     enum err err = ERR_OK;
     bool more = max > 0;
@@ -207,13 +214,30 @@ enum err convlog_read(struct lsm *l, uint16_t shard, const struct conv_id *c, ui
     p.max_bytes = max_bytes;
     p.newest_first = newest_first;
     p.v = arena_alloc(arena, max * sizeof *p.v);
-    p.sizes = arena_alloc(arena, max * sizeof *p.sizes);
     while (more) {
         size_t n = next_stretch(&p), at = newest_first ? p.max - p.n - n : p.n;
         TRY(read_stretch(&p, at, n));
         more = take_stretch(&p, at, n);
     }
-    *out = (struct entry_list){newest_first ? p.v + (p.max - p.n) : p.v, p.n, p.n < there};
+    skipped = newest_first ? p.max - p.n : 0;
+    *out = (struct entry_bytes){p.v + skipped, p.n, p.bytes, p.base + skipped, p.n < there};
+out:
+    return err;
+}
+
+enum err convlog_read(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t from, uint64_t to,
+                      size_t max_entries, size_t max_bytes, bool newest_first, struct lsm_need *need,
+                      struct arena *arena, struct entry_list *out)
+{
+    struct entry_bytes all;
+    struct entry *v;
+    enum err err;
+
+    TRY(convlog_read_bytes(l, shard, c, from, to, max_entries, max_bytes, newest_first, need, arena, &all));
+    v = arena_alloc(arena, all.n * sizeof *v);
+    for (size_t i = 0; i < all.n; i++)
+        TRY(convlog_decode(all.v[i], all.seq + i, arena, &v[i]));
+    *out = (struct entry_list){v, all.n, all.more};
 out:
     return err;
 }

@@ -91,8 +91,10 @@ enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need,
 typedef bool lsm_each_fn(void *arg, struct str key, struct str value);
 enum err lsm_scan(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need, lsm_each_fn *fn,
                   void *arg);
-/* The same for a range that can hold at most `max` keys, deleted ones counted, as a run of seqs without gaps can: it
- * asks the newest tables first and, having met `max` keys, none that are older. `to` is not empty. */
+/* The same for a run of keys without gaps: of one length, which count up in their last 8 bytes (big endian), at most
+ * `max` of them in the range, deleted ones counted. It asks the newest tables first and, having met `max` keys, none
+ * that are older; and where it would have to load a block, whether the table has one of the keys at all. `to` is not
+ * empty. */
 enum err lsm_scan_run(struct lsm *l, struct str from, struct str to, size_t max, struct lsm_need *need, lsm_each_fn *fn,
                       void *arg);
 

@@ -3,11 +3,15 @@
     bench.py BUILD
 
 In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_IDLE connections (15000), BENCH_ENTRIES on disk
-for the start (1000000), BENCH_ONLY, a comma list of pairs, groups, rate, idle, resume, storm, history, start.
+for the start (1000000), BENCH_HISTORY entries on disk for cold pages and sync (20000000), BENCH_ONLY, a comma list of pairs,
+groups, rate, idle, resume, storm, history, cold, sync, start.
 
 Every server is fresh: a free port, a temporary data folder beside BUILD (so that its disk is the one measured), users made by
 `parley users seed`. Server and generator share this machine's cores, as the targets say. Ends with 1 when the load generator
 found an entry lost, repeated or wrong; a target that is missed is printed as missed and is no failure of the run.
+
+The folder of cold and sync is made once, by tests/bench/fill.c, and kept in BUILD/bench for later runs. Before a cold run the
+server is restarted and the kernel lets go of its files (posix_fadvise, which needs no root).
 
 Rows "x the bare relay" divide by tests/bench/bare_relay.c, which does only what kernel and disk ask for, driven by the same
 generator with the same options, in turns with the server: what else the machine does then meets both.
@@ -16,21 +20,26 @@ import http.client
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
 IDLE = int(os.environ.get("BENCH_IDLE", "15000"))
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
-ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,rate,idle,resume,storm,history,start").split(",")
+HISTORY = int(os.environ.get("BENCH_HISTORY", "20000000"))
+ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,rate,idle,resume,storm,history,cold,sync,start").split(",")
 CONNECTIONS = 1000
+WARM = 200  # connections that read the same pages again and again
 START_DEADLINE = 120.0
+GAUGES_SECONDS = 1.5  # how late a gauge of the server may be
 
 
 class Failed(Exception):
@@ -116,6 +125,76 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Filled(Server):
+    """A server on a folder with HISTORY entries in chats of 4,000, and HUBS users who have all of SPOKES chats each. The folder
+    stays for the next run; a run adds a few entries to it."""
+    DEPTH, HUBS, SPOKES = 4000, 10, 1000
+
+    def __init__(self, build):
+        self.build = build
+        self.folder = os.path.join(build, "bench", f"filled-{HISTORY}")
+        self.data = os.path.join(self.folder, "data")
+        self.users = os.path.join(self.folder, "users")
+        self.process = None
+        self.pairs = max(HISTORY // self.DEPTH, self.SPOKES // 2)
+        if not os.path.exists(os.path.join(self.folder, "filled")):
+            self.fill()
+
+    def fill(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.makedirs(self.folder)
+        call([os.path.join(self.build, "parley"), "users", "seed", "--data", self.data, "--count", str(2 * self.pairs + self.HUBS),
+              "--prefix", "load-", "--out", self.users])
+        self.start()  # takes the accounts into the tables
+        self.stop()
+        said = call([os.path.join(self.build, "bench_fill"), "-d", self.data, "-u", self.users, "-n", str(HISTORY),
+                     "-p", str(self.pairs), "-h", str(self.HUBS), "-s", str(self.SPOKES)])
+        print(f"{self.folder}: {said.strip()}", flush=True)
+        with open(os.path.join(self.folder, "filled"), "w"):
+            pass
+
+    def restart_cold(self):
+        self.stop()
+        for path in self.files():
+            with open(path, "rb") as f:
+                os.fsync(f.fileno())
+                os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self.start()
+
+    def files(self, suffix=""):
+        return [os.path.join(at, name) for at, _, names in os.walk(self.data) for name in names if name.endswith(suffix)]
+
+    def metric(self, name):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            c.request("GET", "/metrics")
+            lines = c.getresponse().read().decode().splitlines()
+        finally:
+            c.close()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
+
+    def used(self):
+        """Microseconds of CPU, blocks that were not in the cache, and bytes that came from the disk, since it was started."""
+        with open(f"/proc/{self.process.pid}/io") as f:
+            read = next(int(line.split()[1]) for line in f if line.startswith("read_bytes"))
+        cpu_us = self.metric("process_cpu_seconds_total") * 1e6
+        time.sleep(GAUGES_SECONDS)  # the metric follows the cache's own counter
+        return {"us": cpu_us, "blocks": self.metric("parley_block_cache_misses_total"), "bytes": read}
+
+    def used_since(self, before, n):
+        """The same since `before`, for each of n."""
+        now = self.used()
+        return {k: (now[k] - before[k]) / max(1, n) for k in now}
+
+    def hubs(self):
+        """The tokens of those who have all of their many conversations."""
+        with open(self.users) as f:
+            return [line.split("\t")[3].strip() for line in f][-self.HUBS:]
+
+    def __exit__(self, *_):
+        self.stop(signal.SIGTERM)
+
+
 class Relay(Server):
     """bare_relay in the server's place: the same users, the same disk."""
 
@@ -135,6 +214,7 @@ def call(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise Failed(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}")
+    return done.stdout
 
 
 class Report:
@@ -256,9 +336,108 @@ def storm(build, report):
 def history(build, report):
     with Server(build, CONNECTIONS) as s:
         results = report.keep([s.load(*timed("--scenario", "history", "--depth", 1000)) for _ in range(RUNS)])
-    report.row("history, pages of 50: pages", "a second",
-               [r["acts"]["history"]["samples"] / r["measured_s"] for r in results], 20000, True)
+    report.row("history, pages of 50: pages", "a second", [pages_a_second(r) for r in results], 20000, True)
+    report.row("history, pages of 50: server CPU a page", "us",
+               [r["server"]["cpu_us"] / r["acts"]["history"]["samples"] for r in results], None)
     report.row("history, pages of 50: p99", "ms", [r["acts"]["history"]["p99"] for r in results], None)
+
+
+def bare_reads(paths, size, seconds=2.0, threads=3):
+    """Random preads of `size` from these files, not in the page cache before, by as many threads as the server reads with: how
+    many a second the disk gives."""
+    files = []
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        if os.fstat(fd).st_size >= size:
+            files.append((fd, os.fstat(fd).st_size // size))
+    counts, until = [0] * threads, time.monotonic() + seconds
+
+    def read(i):
+        dice = random.Random(i)
+        weights = [n for _, n in files]
+        while time.monotonic() < until:
+            for fd, n in dice.choices(files, weights, k=32):
+                counts[i] += len(os.pread(fd, size, dice.randrange(n) * size)) == size
+
+    all_threads = [threading.Thread(target=read, args=(i,)) for i in range(threads)]
+    for t in all_threads:
+        t.start()
+    for t in all_threads:
+        t.join()
+    for fd, _ in files:
+        os.close(fd)
+    return sum(counts) / seconds
+
+
+def pages_a_second(r):
+    return r["acts"]["history"]["samples"] / r["measured_s"]
+
+
+def cold(build, report):
+    """Random pages of many conversations. Cold: nothing of the files is in memory but filters and indexes. Warm: the pages of
+    some conversations, again and again."""
+    name = f"history, {HISTORY:,} entries, "
+    args = ("--scenario", "history", "--depth", 0, "--warmup", "0", "--duration", f"{SECONDS}s", "--connections")
+    pages, each, bare = [], [], {4096: [], 16384: []}
+    with Filled(build) as s:
+        tables = s.files(".sst")
+        for _ in range(RUNS):
+            for size, rates in bare.items():
+                rates.append(bare_reads(tables, size))
+            s.restart_cold()
+            before = s.used()
+            r = report.keep([s.load(*args, min(2000, 2 * s.pairs))])[0]
+            pages.append(pages_a_second(r))
+            each.append({"p99": r["acts"]["history"]["p99"], **s.used_since(before, r["acts"]["history"]["samples"])})
+        s.load(*args, WARM)  # 100 chats of 4,000: 80 MiB, which the cache of 128 has room for
+        warm = report.keep([s.load(*args, WARM) for _ in range(RUNS)])
+    report.row(name + "cold: pages of 50", "a second", pages, 2000, True)
+    report.row(name + "cold: p99", "ms", [e["p99"] for e in each], None)
+    report.row(name + "cold: server CPU a page", "us", [e["us"] for e in each], None)
+    report.row(name + "cold: blocks not in the cache, a page", "", [e["blocks"] for e in each], None)
+    report.row(name + "cold: read from the disk, a page", "KiB", [e["bytes"] / 1024 for e in each], None)
+    for size, rates in bare.items():
+        report.row(f"  bare random reads of {size // 1024} KiB from the same files", "a second", rates, None)
+    report.row(name + "warm: pages of 50", "a second", [pages_a_second(r) for r in warm], 20000, True)
+    report.row(name + "warm: server CPU a page", "us",
+               [r["server"]["cpu_us"] / r["acts"]["history"]["samples"] for r in warm], None)
+
+
+def sync_of(server, token):
+    """One sync of a user who has everything: milliseconds."""
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        c.connect()
+        began = time.monotonic()
+        c.request("POST", "/v1/sync", "{}", {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+        answer = c.getresponse()
+        body = json.loads(answer.read())
+        took = (time.monotonic() - began) * 1e3
+    finally:
+        c.close()
+    if answer.status != 200 or body["conversations"] or body["more"]:
+        raise Failed(f"sync: {answer.status} {str(body)[:300]}")
+    return took
+
+
+def sync(build, report):
+    """Users in SPOKES conversations each, with nothing new in any of them, one after the other."""
+    results = {}
+    with Filled(build) as s:
+        for _ in range(RUNS):
+            s.restart_cold()
+            for how, times in (("cold", 1), ("warm", 20)):
+                before = s.used()
+                took = [sync_of(s, token) for _ in range(times) for token in s.hubs()]
+                results.setdefault(how, []).append({"ms": statistics.median(took), **s.used_since(before, len(took))})
+    for how, each in results.items():
+        name = f"sync of {Filled.SPOKES:,} conversations, nothing new, {how}: "
+        report.row(name + "median", "ms", [e["ms"] for e in each], None)
+        report.row(name + "server CPU", "us", [e["us"] for e in each], None)
+        report.row(name + "blocks not in the cache", "", [e["blocks"] for e in each], None)
+        report.row(name + "read from the disk", "KiB", [e["bytes"] / 1024 for e in each], None)
 
 
 def start(build, report):
@@ -288,7 +467,7 @@ def machine():
 def main():
     build = os.path.abspath(sys.argv[1])
     report = Report()
-    for part in (pairs, groups, rate, idle, resume, storm, history, start):
+    for part in (pairs, groups, rate, idle, resume, storm, history, cold, sync, start):
         if part.__name__ not in ONLY:
             continue
         try:

@@ -22,7 +22,8 @@ SCRIPTS = {
     "group100": "delivery in a group of 100",
     "group1000": "delivery in a group of 1,000",
     "receipt": "receipt in a pair",
-    "history": "page of 50",
+    "history": "newest page of 50",
+    "page": "older page of 50, from a table",
 }
 ALLOWED = 1.10
 BASELINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "baseline.json")

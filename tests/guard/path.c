@@ -3,7 +3,7 @@
  * and what else has threads (the log's writer, its segments, the work pool) is stepped here. Accounts alone are made
  * up.
  *
- *   path pair|group100|group1000|receipt|history
+ *   path pair|group100|group1000|receipt|history|page
  *
  * A script warms up, then does the same a fixed number of times inside counted_turn, which is what tests/guard/guard.py
  * lets callgrind count; clients work outside of it. Prints how many operations were counted. */
@@ -364,7 +364,7 @@ static void send_to_group(unsigned from, unsigned n)
 
 /* --- scripts: each says how many clients, and what round n does --- */
 
-enum { PAIRS = 25 };
+enum { PAIRS = 25, TALK = 600 };
 
 static uint64_t pair_round(unsigned n)
 {
@@ -403,6 +403,14 @@ static uint64_t history_round(unsigned n)
     return 1;
 }
 
+/* The pages behind the newest, one after the other, until the beginning. */
+static uint64_t page_round(unsigned n)
+{
+    say(g.clients[0], "{\"id\":%u,\"op\":\"history\",\"conv\":\"%s\",\"before\":%u,\"limit\":50}", n + 2, pair_z(1),
+        TALK - 50 * (1 + n % (TALK / 50 - 2)));
+    return 1;
+}
+
 static void make_group(void)
 {
     struct buf b = {0};
@@ -420,9 +428,20 @@ static void make_group(void)
 
 static void talk_first_pair(void)
 {
-    for (unsigned n = 0; n < 600; n++) {
+    for (unsigned n = 0; n < TALK; n++) {
         send_to_user(0, 1, n);
         turn_until(2, other_turn);
+    }
+}
+
+static void talk_and_flush(void)
+{
+    talk_first_pair();
+    while (!lsm_is_clean(g.store)) {
+        enum err err = lsm_flush(g.store);
+
+        need(err == ERR_AGAIN ? ERR_OK : err, "flush");
+        other_turn();
     }
 }
 
@@ -445,6 +464,7 @@ static const struct script {
     {"group1000", 1000, 5, 30, 1000, make_group, group_round},
     {"receipt", 640, 20, 300, 1, talk_all, receipt_round},
     {"history", 2, 20, 300, 1, talk_first_pair, history_round},
+    {"page", 2, 20, 300, 1, talk_and_flush, page_round},
 };
 
 static void run(const struct script *s)
@@ -479,6 +499,6 @@ int main(int argc, char **argv)
         free(text);
         return 0;
     }
-    fprintf(stderr, "usage: path pair|group100|group1000|receipt|history\n");
+    fprintf(stderr, "usage: path pair|group100|group1000|receipt|history|page\n");
     return 2;
 }

@@ -94,8 +94,8 @@ class Load(unittest.IsolatedAsyncioTestCase):
                               (["groups", "--spread"], "delivered"), (["mixed", "--rate", 500], "delivered"), (["idle"], None),
                               (["login"], "resume"), (["reconnect", "--group-size", 10], "resume"),
                               (["reconnect", "--group-size", 10, "--resume-rate", 200], "resume"),
-                              (["history", "--depth", 120], "history"), (["slow", "--group-size", 20], "delivered"),
-                              (["churn"], "resume")):
+                              (["history", "--depth", 120], "history"), (["history", "--depth", 0], "history"),
+                              (["slow", "--group-size", 20], "delivered"), (["churn"], "resume")):
                 with self.subTest(scenario=args):
                     status, result = await self.load(server.port, "--scenario", *args)
                     self.assert_verified(status, result)

@@ -30,6 +30,26 @@ PROMISE(what_was_encoded_is_decoded)
     buf_deinit(&b);
 }
 
+/* Of each length, as the last of all, and in front of others. */
+PROMISE(a_varint_is_read_alike_whatever_follows)
+{
+    for (unsigned bits = 0; bits < 64; bits++) {
+        for (uint64_t v = ((uint64_t)1 << bits) - 1; v < ((uint64_t)1 << bits) + 2; v++) {
+            struct buf b = {0};
+
+            enc_add_varint(&b, v);
+            for (unsigned after = 0; after < 9; after++) {
+                struct dec d = dec_of(buf_get(&b));
+
+                assert_true(dec_get_varint(&d) == v);
+                assert_int_equal(d.end - d.p, after);
+                enc_add_u8(&b, after % 2 ? 0x80 : 0x7f);
+            }
+            buf_deinit(&b);
+        }
+    }
+}
+
 PROMISE(a_reader_never_passes_its_end_and_stays_failed)
 {
     struct buf b = {0};
@@ -170,6 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(what_was_encoded_is_decoded),
+        HOLDS(a_varint_is_read_alike_whatever_follows),
         HOLDS(a_reader_never_passes_its_end_and_stays_failed),
         HOLDS(a_field_longer_than_the_rest_is_refused_whatever_it_announces),
         HOLDS(a_varint_of_more_than_64_bits_is_refused),

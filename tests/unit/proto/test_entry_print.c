@@ -56,6 +56,47 @@ PROMISE(the_largest_message_fits_its_reservation)
     buf_deinit(&b);
 }
 
+PROMISE(numbers_of_any_length_are_printed_as_they_are)
+{
+    struct entry e = entry(ENTRY_MESSAGE);
+    char want[400];
+
+    e.content = STR("{}");
+    for (uint64_t v = 1; v < UINT64_MAX / 10; v *= 10) {
+        const uint64_t near[] = {v - 1, v, v + 1, 7 * v + 3};
+
+        for (size_t i = 0; i < sizeof near / sizeof near[0]; i++) {
+            e.seq = near[i];
+            e.ts = (int64_t)(near[i] & INT64_MAX);
+            snprintf(want, sizeof want,
+                     "{\"ev\":\"message\",\"conv\":\"c00000000000000000000000000\",\"seq\":%llu,"
+                     "\"from\":\"u0000000000002\",\"ts\":%lld,\"cid\":\"k:1\",\"content\":{}}",
+                     (unsigned long long)e.seq, (long long)e.ts);
+            assert_prints(&e, want);
+        }
+    }
+}
+
+/* Whoever wrote before, and whichever conversation it was in. */
+PROMISE(names_that_are_kept_change_nothing)
+{
+    static const user_id from[] = {1, 2, 1, 2, 3, 1, 3, 2, 2, 4, 3, 1, 5, 5};
+    struct entry_names names = {0};
+    struct buf kept = {0}, alone = {0};
+    struct entry e = entry(ENTRY_MESSAGE);
+
+    e.content = STR("{}");
+    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
+        e.from = from[i];
+        e.conv.b[3] = (uint8_t)(i / 5);
+        entry_print_with(&names, &e, &kept);
+        entry_print(&e, &alone);
+    }
+    assert_true(str_eq(buf_get(&kept), buf_get(&alone)));
+    buf_deinit(&kept);
+    buf_deinit(&alone);
+}
+
 PROMISE(a_group_begins_with_all_its_settings)
 {
     static const struct member_role members[] = {{1, ROLE_OWNER}, {2, ROLE_MEMBER}};
@@ -113,6 +154,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLDS(a_message_carries_its_content_byte_for_byte),
         HOLDS(the_largest_message_fits_its_reservation),
+        HOLDS(numbers_of_any_length_are_printed_as_they_are),
+        HOLDS(names_that_are_kept_change_nothing),
         HOLDS(a_group_begins_with_all_its_settings),
         HOLDS(a_change_of_members_says_who),
         HOLDS(settings_say_only_what_changed),

@@ -107,6 +107,35 @@ PROMISE(a_page_ends_at_its_bytes_with_at_least_one_entry)
     world_end(w);
 }
 
+/* Printed they are longer than stored: what is stored of them has room in a page, and what is printed has not. */
+PROMISE(a_page_ends_at_its_printed_bytes_at_the_end_that_is_farther_away)
+{
+    struct world_test *w = world_start(1);
+    char text[2601];
+    int64_t first = 1;
+
+    memset(text, 'x', 2600);
+    text[2600] = '\0';
+    for (int i = 0; i < 220; i++)
+        expect(w, ANN, SEND_TO(BEN, JSON("c%d", i), text), CODE_OK, "\"seq\":");
+    for (int newest = 0; newest < 2; newest++) {
+        struct answer *a =
+            ask(w, 0, BEN, 1, HISTORY(pair_z(w, ANN, BEN), "%s,\"limit\":200", newest ? "" : ",\"after\":0"));
+        int64_t n = 0, from = number_in(a->text, "seq");
+
+        assert_int_equal(a->code, CODE_OK);
+        assert_in_range(strlen(a->text), (512 << 10) - 3000, 512 << 10);
+        for (const char *at = a->text; (at = strstr(at, "\"seq\":")); at++)
+            assert_int_equal(strtoll(at + 6, NULL, 10), from + n++);
+        if (newest)
+            first = 220 - n + 1;
+        assert_int_equal(from, first);
+        assert_non_null(strstr(a->text, "\"more\":true"));
+        answer_free(a);
+    }
+    world_end(w);
+}
+
 /* Unread, as sync and lists will ask for it. */
 struct asking {
     struct conv *c;
@@ -190,6 +219,7 @@ int main(void)
         HOLDS(pages_are_ascending_and_their_bounds_exclusive),
         HOLDS(each_sees_the_ranges_in_which_they_were_members),
         HOLDS(a_page_ends_at_its_bytes_with_at_least_one_entry),
+        HOLDS(a_page_ends_at_its_printed_bytes_at_the_end_that_is_farther_away),
         HOLDS(unread_are_the_messages_after_the_read_cursor_that_one_may_see),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

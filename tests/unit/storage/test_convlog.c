@@ -82,6 +82,8 @@ static void apply(struct fixture *f, struct record r)
     lsm_applied(f->lsm, 1, ++f->position);
 }
 
+static void come_back(struct lsm_need *need) { assert_int_equal(need->err, ERR_OK); }
+
 static void start(struct fixture *f, uint64_t seed, enum conv_kind kind)
 {
     model_init(&f->m, seed, kind);
@@ -115,6 +117,27 @@ static void an_authority_is_loaded_as_it_was_put(void **state)
         arena_deinit(&f->arena);
         arena_deinit(&f->mine);
     }
+}
+
+/* Each message puts its state anew, so five tables have one. */
+static void a_pair_is_loaded_by_one_block_whatever_tables_know_it(void **state)
+{
+    struct fixture *f = *state;
+    struct lsm_need need = {.done = come_back};
+    struct authority got;
+
+    start(f, 4, CONV_PAIR);
+    for (int i = 0; i < 5; i++) {
+        apply(f, model_message(&f->m, 10));
+        to_disk(f, CACHE_LARGE);
+    }
+    assert_int_equal(convlog_load(f->lsm, SHARD, &f->m.conv, &need, &f->arena, &got), ERR_AGAIN);
+    assert_int_equal(need.n_missing, 1);
+    lsm_need_load(&need);
+    assert_int_equal(convlog_load(f->lsm, SHARD, &f->m.conv, &need, &f->arena, &got), ERR_OK);
+    assert_true(model_eq(&got, &f->a));
+    assert_int_equal(got.head, 5);
+    lsm_need_deinit(&need);
 }
 
 static void a_block_before_the_first_message_is_loaded(void **state)
@@ -274,8 +297,6 @@ static void pages_are_what_was_asked_for(void **state)
     }
 }
 
-static void loaded(struct lsm_need *need) { assert_int_equal(need->err, ERR_OK); }
-
 /* The same by blocks that are loaded aside, with a cache that keeps next to nothing. */
 static void reads_come_through_a_tiny_cache(void **state)
 {
@@ -289,7 +310,7 @@ static void reads_come_through_a_tiny_cache(void **state)
             to_disk(f, 1); /* several tables */
     }
     for (size_t i = 0; i < sizeof PAGES / sizeof *PAGES; i++) {
-        struct lsm_need need = {.done = loaded};
+        struct lsm_need need = {.done = come_back};
         check_page(f, &PAGES[i], &need, &rounds);
         lsm_need_deinit(&need);
     }
@@ -630,6 +651,7 @@ int main(void)
 #define T(t) cmocka_unit_test_setup_teardown(t, make_store, remove_store)
     const struct CMUnitTest tests[] = {
         T(an_authority_is_loaded_as_it_was_put),
+        T(a_pair_is_loaded_by_one_block_whatever_tables_know_it),
         T(a_block_before_the_first_message_is_loaded),
         T(neighbours_are_not_mixed_up),
         T(a_group_of_a_thousand_is_loaded),

@@ -128,6 +128,74 @@ PROMISE(a_few_tables_blocks_are_asked_for_in_one_round)
     rig_drop(&r);
 }
 
+PROMISE(a_newer_table_that_has_none_of_the_keys_is_not_read)
+{
+    struct rig r;
+    struct rig_read w = {0};
+    struct seen s;
+    rig_make(&r, 0, 1 << 20, false);
+    put_table(&r, 1, 101, "old");
+    for (uint64_t i = 0; i < 6; i++) {
+        assert_ok(lsm_put(r.lsm, STR("before all of these"), STR("others")));
+        put_table(&r, 1000 + 100 * i, 1100 + 100 * i, "new");
+    }
+    for (size_t i = 0; i < 6; i++)
+        damage(r.lsm->tables[i]);
+    assert_ok(read_run(&r, 40, 50, NULL, &s));
+    assert_int_equal(s.old, 10);
+    lsm_close(r.lsm); /* and with a need: one block, in one round */
+    block_cache_destroy(r.cache);
+    block_cache_create(1 << 20, &r.cache);
+    r.conf.cache = r.cache;
+    rig_open(&r);
+    assert_int_equal(read_run(&r, 40, 50, &w.need, &s), ERR_AGAIN);
+    assert_int_equal(w.need.n_missing, 1);
+    rig_load(&r, &w);
+    assert_ok(read_run(&r, 40, 50, &w.need, &s));
+    assert_int_equal(s.old, 10);
+    lsm_need_deinit(&w.need);
+    rig_drop(&r);
+}
+
+/* What the newest begins in is not known to be enough, so others are looked into: those that may have something. */
+PROMISE(tables_that_have_none_of_the_keys_are_not_loaded_beside_one_that_has)
+{
+    struct rig r;
+    struct rig_read w = {0};
+    struct seen s;
+    rig_make(&r, 0, 1 << 20, false);
+    put_table(&r, 1, 46, "old");
+    for (uint64_t i = 0; i < 5; i++) {
+        assert_ok(lsm_put(r.lsm, STR("before all of these"), STR("others")));
+        put_table(&r, 1000 + 100 * i, 1100 + 100 * i, "new");
+    }
+    put_table(&r, 46, 101, "new");
+    assert_int_equal(read_run(&r, 40, 50, &w.need, &s), ERR_AGAIN);
+    assert_int_equal(w.need.n_missing, 2);
+    rig_load(&r, &w);
+    assert_ok(read_run(&r, 40, 50, &w.need, &s));
+    assert_int_equal(s.n, 10);
+    assert_int_equal(s.old, 6);
+    lsm_need_deinit(&w.need);
+    rig_drop(&r);
+}
+
+/* What is wanted of it is wanted, whatever newer ones had of the run already. */
+PROMISE(a_table_is_read_for_the_keys_that_newer_ones_lack)
+{
+    struct rig r;
+    struct seen s;
+    rig_make(&r, 0, 1 << 20, false);
+    put_table(&r, 44, 45, "old");
+    put_table(&r, 1, 41, "old");
+    put_table(&r, 45, 101, "new");
+    put_table(&r, 41, 44, "new");
+    assert_ok(read_run(&r, 30, 60, NULL, &s));
+    assert_int_equal(s.n, 30);
+    assert_int_equal(s.old, 12);
+    rig_drop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +203,9 @@ int main(void)
         HOLDS(deleted_keys_count_as_met_and_are_not_told),
         HOLDS(a_newer_value_wins_wherever_its_neighbours_are),
         HOLDS(a_few_tables_blocks_are_asked_for_in_one_round),
+        HOLDS(a_newer_table_that_has_none_of_the_keys_is_not_read),
+        HOLDS(tables_that_have_none_of_the_keys_are_not_loaded_beside_one_that_has),
+        HOLDS(a_table_is_read_for_the_keys_that_newer_ones_lack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,8 @@ static const struct conf_option table[] = {
      "pairs, groups, idle, mixed, login, reconnect, history, slow or churn"},
     {"connections", CONF_INT, AT(connections), "0", 0, 1000000, "connections, one a user; 0: all users of the file"},
     {"connecting", CONF_INT, AT(connecting), "64", 1, 10000, "most connections between connect and login at a time"},
-    {"group-size", CONF_INT, AT(group_size), "100", 2, 6000, "groups: members of each group, the sender included"},
-    {"senders", CONF_INT, AT(senders), "0", 0, 6000, "groups: members of each group that send; 0: all"},
+    {"group-size", CONF_INT, AT(group_size), "100", 2, 100000, "groups: members of each group, the sender included"},
+    {"senders", CONF_INT, AT(senders), "0", 0, 100000, "groups: members of each group that send; 0: all"},
     {"spread", CONF_SWITCH, AT(spread), "off", 0, 0,
      "groups: sizes from 2 to --group-size, 2/s of them with s or more"},
     {"depth", CONF_INT, AT(depth), "1000", 1, 10000000, "history: entries of each conversation"},
@@ -40,6 +40,8 @@ static const struct conf_option table[] = {
      "write the result with plots over time to this file: one page that needs nothing else"},
     {"workers", CONF_TEXT, AT(workers), "", 0, 0,
      "share the users among processes: a number (1 to 64) of them here, or HOST:PORT,… of others that wait there"},
+    {"shared-groups", CONF_SWITCH, AT(shared_groups), "off", 0, 0,
+     "groups: with --workers, each has a part of every group; by itself where there are fewer groups than workers"},
     {"worker-listen", CONF_TEXT, AT(worker_listen), "", 0, 0,
      "be a worker: wait at this HOST:PORT for a run's part, again and again"},
     {"worker-secret-file", CONF_TEXT, AT(worker_secret_file), "", 0, 0,
@@ -104,6 +106,8 @@ static const char *complaint(struct load_options *o)
         return "url: ws://HOST:PORT/PATH is wanted, as in ws://127.0.0.1:7070/v1/ws";
     if (!o->users[0])
         return "users: a file is needed; `parley users seed --data DIR --count N --prefix load- --out FILE` makes one";
+    if (o->shared_groups && (o->scenario != SCENARIO_GROUPS || o->spread))
+        return "shared-groups: only scenario groups, without --spread, can share them";
     if (o->senders > o->group_size)
         return "senders: more than a group has members";
     return NULL;

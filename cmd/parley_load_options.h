@@ -22,7 +22,7 @@ struct load_options {
     int64_t server_pid;
     const char *json, *html;
     const char *workers, *worker_listen, *worker_secret_file;
-    bool batch, spread;
+    bool batch, spread, shared_groups;
     enum scenario scenario; /* from scenario_name */
 };
 struct address {

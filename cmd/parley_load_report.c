@@ -111,6 +111,7 @@ static void table_traffic(const struct run *r, const struct measured *m, struct 
     buf_printf(out, " %10s\n", "samples");
     table_latency(out, "ack", r->ack);
     table_latency(out, "delivery", r->delivery);
+    table_latency(out, "to all", r->reach);
     table_acts(r, m, out);
     buf_char(out, '\n');
 }
@@ -254,6 +255,7 @@ static void json_traffic(struct buf *out, const struct run *r, const struct meas
     json_real(out, "delivered_per_s", rate_of(m->delivered, m));
     json_latency(out, "ack_ms", r->ack);
     json_latency(out, "delivery_ms", r->delivery);
+    json_latency(out, "reach_ms", r->reach);
     json_real(out, "own_cpu_us_per_delivery", per(m->own_us, m->delivered));
     json_real(out, "back_s", back_s(r));
     jsonw_key_int(out, "caught_up", (int64_t)r->tally.caught);

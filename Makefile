@@ -149,6 +149,13 @@ $(BUILD)/bare_relay: $(call obj,tests/bench/bare_relay.c cmd/parley_load_users.c
 bench: programs $(BUILD)/bare_relay
 	@tests/bench/run.sh $(BUILD)
 
+# What a message costs by cores, conversations and connections; and what grows in an hour (SOAK_SECONDS) of mixed load.
+bench-scale: programs $(OUT)/bench-chat
+	@/usr/bin/python3 tests/bench/scale.py $(BUILD)
+soak: programs
+	@/usr/bin/python3 tests/bench/soak.py $(BUILD)
+.PHONY: bench-scale soak
+
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.
 bench_proto = proto
 bench_log = queue
@@ -165,10 +172,11 @@ bench_libs_store  = -lrocksdb -lleveldb
 bench_args_store  = -j $(BUILD)/bench/store.json
 bench_args_growth = -j $(BUILD)/bench/growth.json
 define bench_rule
-bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
+$(OUT)/bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS) $(bench_libs_$(1)) -lcmocka
+bench-$(1): $(OUT)/bench-$(1)
 	@mkdir -p $(BUILD)/bench
-	@$(CC) $(LDFLAGS) -o $(OUT)/$$@ $$^ $(LIBS) $(bench_libs_$(1)) -lcmocka
-	@$(OUT)/$$@ $(bench_args_$(1)) $(ARGS)
+	@$$< $(bench_args_$(1)) $(ARGS)
 .PHONY: bench-$(1)
 endef
 $(foreach b,$(BENCHES),$(eval $(call bench_rule,$(b))))

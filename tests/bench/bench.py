@@ -270,7 +270,7 @@ def idle(build, report):
     results = []
     for _ in range(RUNS):
         with Server(build, IDLE) as s:
-            results.append(s.load("--scenario", "idle", "--connections", IDLE, "--connecting", 256, "--duration", f"{IDLE_SECONDS}s"))
+            results.append(s.load("--scenario", "idle", "--connections", IDLE, "--duration", f"{IDLE_SECONDS}s"))
     report.keep(results)
     each = [r["server"]["rss_bytes_per_connection"] for r in results]
     share = [r["server"]["cpu_us"] / r["measured_s"] / 1e4 * 10000 / IDLE for r in results]
@@ -312,8 +312,8 @@ class Held:
         self.server.start()
         self.before = use(self.server.process.pid)[1]
         self.generator = subprocess.Popen(
-            self.server.command("--scenario", "idle", "--connections", IDLE, "--connecting", 256, "--duration", "12h", "--warmup", 0,
-                                "--drain-timeout", "120s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.server.command("--scenario", "idle", "--connections", IDLE, "--duration", "12h", "--warmup", 0, "--drain-timeout", "120s"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while self.count() < IDLE:
             if self.generator.poll() is not None:
                 raise Failed(self.generator.stderr.read())

@@ -5,7 +5,7 @@
 In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_CROWD members of the large group (10000) and
 BENCH_WORKERS generator processes that share it (2), BENCH_IDLE connections (15000), BENCH_SERVERS with so many each (6),
 BENCH_ENTRIES on disk for the start (1000000), BENCH_ONLY, a comma list of pairs, groups, crowd, rate, idle, resume, storm,
-history, start, many. Without it all run but many, which takes minutes and 10 GB of memory.
+history, start, many.
 
 Every server is fresh: a free port, a temporary data folder beside BUILD (so that its disk is the one measured), users made by
 `parley users seed`. Server and generator share this machine's cores, as the targets say. Ends with 1 when the load generator
@@ -34,7 +34,7 @@ ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
 CROWD = int(os.environ.get("BENCH_CROWD", "10000"))
 WORKERS = int(os.environ.get("BENCH_WORKERS", "2"))
 SERVERS = int(os.environ.get("BENCH_SERVERS", "6"))
-ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,crowd,rate,idle,resume,storm,history,start").split(",")
+ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,crowd,rate,idle,many,resume,storm,history,start").split(",")
 CONNECTIONS = 1000
 IDLE_SECONDS = 20
 START_DEADLINE = 120.0
@@ -296,11 +296,6 @@ def use(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), rss
 
 
-def free_bytes():
-    with open("/proc/meminfo") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("MemAvailable")) * 1024
-
-
 class Held:
     """A server with IDLE connections that a generator of its own holds until the end."""
 
@@ -345,7 +340,6 @@ def many(build, report):
     """More connections than one process may have: SERVERS of them on loopback addresses of their own, all held at once."""
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(Held(build, k)) for k in range(SERVERS)]
-        free = free_bytes()
         for h in held:
             h.connect()
         first = [use(h.server.process.pid)[0] for h in held]
@@ -354,7 +348,6 @@ def many(build, report):
         seconds = time.monotonic() - began
         last = [use(h.server.process.pid) for h in held]
         total = sum(h.count() for h in held)
-        taken = free - free_bytes()
         report.keep([h.end() for h in held])
     name = f"{SERVERS * IDLE:,} idle connections, {SERVERS} servers: "
     each = sum(b[1] - h.before for h, b in zip(held, last)) / total
@@ -362,7 +355,6 @@ def many(build, report):
     report.row(name + "held at once", "", [total], SERVERS * IDLE, True)
     report.row(name + "memory each", "bytes", [each], 3072)
     report.row(name + f"CPU over {IDLE_SECONDS * 2} s, of a core per 10,000", "%", [share], 1)
-    report.row(name + "both ends and the kernel, each", "bytes", [taken / total], None)
     million(report, each, share)
 
 
@@ -423,7 +415,7 @@ def machine():
 def main():
     build = os.path.abspath(sys.argv[1])
     report = Report()
-    for part in (pairs, groups, crowd, rate, idle, resume, storm, history, start, many):
+    for part in (pairs, groups, crowd, rate, idle, many, resume, storm, history, start):
         if part.__name__ not in ONLY:
             continue
         try:

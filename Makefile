@@ -17,7 +17,7 @@ WARN    = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prot
 CPPFLAGS += -I. -D_GNU_SOURCE -include base/banned.h
 CFLAGS  += -std=c11 $(CFLAGS_$(VARIANT)) $(WARN) -fno-common
 LDFLAGS += $(CFLAGS_$(VARIANT))
-LIBS    = -lwebsockets -luv -lsqlite3 -ljansson -lsodium -llz4 -lxxhash -lz -lpthread
+LIBS    = -lwebsockets -lssl -lcrypto -luv -lsqlite3 -ljansson -lsodium -llz4 -lxxhash -lz -lpthread
 
 src      = $(sort $(wildcard $(1)/*.c))
 obj      = $(patsubst %.c,$(OUT)/%.o,$(1))

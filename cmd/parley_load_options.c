@@ -9,6 +9,7 @@
 
 static const struct conf_option table[] = {
     {"url", CONF_TEXT, AT(url), "ws://127.0.0.1:7070/v1/ws", 0, 0, "the server's WebSocket address"},
+    {"insecure", CONF_SWITCH, AT(insecure), "off", 0, 0, "wss: take any certificate, as a self-signed one of a test"},
     {"users", CONF_TEXT, AT(users), "", 0, 0, "file of users, as `parley users seed --out FILE` writes it (needed)"},
     {"scenario", CONF_TEXT, AT(scenario_name), "pairs", 0, 0,
      "pairs, groups, idle, mixed, login, reconnect, history, slow or churn"},
@@ -60,13 +61,15 @@ static bool copy(char *to, size_t room, struct str s)
 
 enum err target_parse(const char *url, struct target *out)
 {
-    struct str rest = str_c(url), host, path = STR("/"), port = STR("80");
+    bool is_tls = str_starts(str_c(url), STR("wss://"));
+    struct str rest = str_c(url), host, path = STR("/"), port = is_tls ? STR("443") : STR("80");
     const char *slash;
     int64_t number;
 
-    if (!str_starts(rest, STR("ws://")))
+    if (!is_tls && !str_starts(rest, STR("ws://")))
         return ERR_INVALID;
-    host = rest = str_from(rest, 5);
+    out->is_tls = is_tls;
+    host = rest = str_from(rest, is_tls ? 6 : 5);
     slash = memchr(rest.p, '/', rest.len);
     if (slash) {
         host.len = (size_t)(slash - rest.p);
@@ -103,7 +106,7 @@ static const char *complaint(struct load_options *o)
         return "scenario: pairs, groups, idle, mixed, login, reconnect, history, slow or churn";
     o->scenario = (enum scenario)i;
     if (target_parse(o->url, &target) != ERR_OK)
-        return "url: ws://HOST:PORT/PATH is wanted, as in ws://127.0.0.1:7070/v1/ws";
+        return "url: ws://HOST:PORT/PATH is wanted, or wss://, as in ws://127.0.0.1:7070/v1/ws";
     if (!o->users[0])
         return "users: a file is needed; `parley users seed --data DIR --count N --prefix load- --out FILE` makes one";
     if (o->shared_groups && (o->scenario != SCENARIO_GROUPS || o->spread))

@@ -264,6 +264,17 @@ static void json_traffic(struct buf *out, const struct run *r, const struct meas
     json_series(out, r->series);
 }
 
+static void json_tls(struct buf *out, const struct run *r)
+{
+    if (!r->target.is_tls)
+        return;
+    jsonw_key(out, "tls");
+    jsonw_open(out, '{');
+    jsonw_key_int(out, "handshakes", (int64_t)r->net.handshakes);
+    jsonw_key_int(out, "resumed", (int64_t)r->net.resumed);
+    jsonw_close(out, '}');
+}
+
 static void json_server(struct buf *out, const struct run *r, const struct measured *m)
 {
     if (!r->end.server.is_there)
@@ -287,6 +298,7 @@ void report_json(const struct run *r, struct buf *out)
     json_settings(out, r);
     json_traffic(out, r, &m);
     json_server(out, r, &m);
+    json_tls(out, r);
     jsonw_key_bool(out, "verified", faults_sum(&r->faults) == 0);
     jsonw_key(out, "faults");
     jsonw_open(out, '{');

@@ -63,7 +63,22 @@ static bool sample_decode(struct dec *d, struct sample *into, struct hist *h)
 }
 
 /* The numbers, in the order of the bytes; all add up but the last two, whose greatest counts. */
-enum { N_ROOMS, N_PEERS, N_SENDERS, N_ACTORS, SENT, ACKED, DELIVERED, ALL, CAUGHT, RESYNCS, OWN_US, ADDED };
+enum {
+    N_ROOMS,
+    N_PEERS,
+    N_SENDERS,
+    N_ACTORS,
+    SENT,
+    ACKED,
+    DELIVERED,
+    ALL,
+    CAUGHT,
+    RESYNCS,
+    OWN_US,
+    SHAKES,
+    RESUMED,
+    ADDED
+};
 enum { LOGIN_US = ADDED, BACK_US, MEASURED_US, NUMBERS };
 
 static void numbers_of(const struct run *r, uint64_t v[NUMBERS])
@@ -81,6 +96,8 @@ static void numbers_of(const struct run *r, uint64_t v[NUMBERS])
     v[CAUGHT] = r->tally.caught;
     v[RESYNCS] = r->tally.resyncs;
     v[OWN_US] = b->own_cpu_us - a->own_cpu_us;
+    v[SHAKES] = r->net.handshakes;
+    v[RESUMED] = r->net.resumed;
     v[LOGIN_US] = r->login_us;
     v[BACK_US] = r->back_us > a->at_us ? r->back_us - a->at_us : 0;
     v[MEASURED_US] = b->at_us - a->at_us;
@@ -97,6 +114,8 @@ static void numbers_put(struct run *sum, const uint64_t v[NUMBERS])
     sum->tally = (struct tally){.delivered = v[ALL], .caught = v[CAUGHT], .resyncs = v[RESYNCS]};
     sum->begin.own_cpu_us = 0;
     sum->end.own_cpu_us = v[OWN_US];
+    sum->net.handshakes = v[SHAKES];
+    sum->net.resumed = v[RESUMED];
     sum->login_us = v[LOGIN_US];
     sum->end.at_us = sum->begin.at_us + v[MEASURED_US];
     sum->back_us = v[BACK_US] ? sum->begin.at_us + v[BACK_US] : 0;

@@ -89,7 +89,7 @@ void run_snapshot(struct run *r, struct snapshot *s)
 /* Without a --server-pid the server is asked, aside: the traffic must not wait for the answer. */
 void run_ask_server(struct run *r, struct scrape *s)
 {
-    if (r->o->server_pid == 0 && r->login.server.is_there)
+    if (r->o->server_pid == 0 && !r->target.is_tls && r->login.server.is_there)
         scrape_begin(s, &r->target);
 }
 
@@ -106,7 +106,7 @@ void run_hear_server(struct run *r)
 void run_first_look(struct run *r)
 {
     run_snapshot(r, &r->login);
-    if (r->o->server_pid == 0 && !r->at_stage) {
+    if (r->o->server_pid == 0 && !r->target.is_tls && !r->at_stage) {
         scrape_begin(&r->scrapes[0], &r->target);
         r->login.server = scrape_end(&r->scrapes[0]);
     }
@@ -298,6 +298,8 @@ enum err run_init(struct run *r, const struct load_options *o, const struct run_
         run_fault(r, NULL, "the host of %s is not known", o->url);
         return err;
     }
+    if (r->target.is_tls)
+        TRY(net_secure(&r->net, r->target.host, o->insecure));
     env_random(env_posix(), &run_id, sizeof run_id);
     script_init(&r->script, part ? part->run : run_id, (uint64_t)o->seed, (size_t)o->size);
     r->base = part ? part->base : 0;
@@ -321,7 +323,7 @@ void run_deinit(struct run *r)
     for (size_t i = 0; i < 2; i++)
         (void)scrape_end(&r->scrapes[i]);
     for (size_t i = 0; i < r->n && r->peers; i++) {
-        net_close(&r->net, &r->peers[i].conn);
+        net_forget(&r->net, &r->peers[i].conn);
         view_deinit(&r->peers[i].view);
         mem_free(r->peers[i].slots);
         buf_deinit(&r->peers[i].since);

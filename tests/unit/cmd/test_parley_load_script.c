@@ -79,8 +79,13 @@ PROMISE(an_address_is_taken_apart)
     assert_string_equal(t.path, "/");
     assert_ok(target_parse("ws://chat.example/x", &t));
     assert_string_equal(t.port, "80");
+    assert_false(t.is_tls);
+    assert_ok(target_parse("wss://chat.example/x", &t));
+    assert_true(t.is_tls);
+    assert_string_equal(t.port, "443");
+    assert_string_equal(t.host, "chat.example");
     static const char *const bad[] = {"http://a/", "ws://",     "ws://a:0/", "ws://a:99999/",
-                                      "ws://a:x/", "ws://[::1", "wss://a"};
+                                      "ws://a:x/", "ws://[::1", "wss://",    "wss"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(target_parse(bad[i], &t), ERR_INVALID);
 }

@@ -17,7 +17,7 @@ WARN    = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prot
 CPPFLAGS += -I. -D_GNU_SOURCE -include base/banned.h
 CFLAGS  += -std=c11 $(CFLAGS_$(VARIANT)) $(WARN) -fno-common
 LDFLAGS += $(CFLAGS_$(VARIANT))
-LIBS    = -lwebsockets -luv -lsqlite3 -ljansson -lsodium -llz4 -lxxhash -lz -lpthread
+LIBS    = -lwebsockets -lssl -lcrypto -luv -lsqlite3 -ljansson -lsodium -llz4 -lxxhash -lz -lpthread
 
 src      = $(sort $(wildcard $(1)/*.c))
 obj      = $(patsubst %.c,$(OUT)/%.o,$(1))
@@ -153,6 +153,13 @@ $(BUILD)/bench_fill: $(call obj,tests/bench/fill.c cmd/parley_load_users.c) $(fo
 bench: programs $(BUILD)/bare_relay $(BUILD)/bench_fill
 	@tests/bench/run.sh $(BUILD)
 
+# What a message costs by cores, conversations and connections; and what grows in an hour (SOAK_SECONDS) of mixed load.
+bench-scale: programs $(OUT)/bench-chat
+	@/usr/bin/python3 tests/bench/scale.py $(BUILD)
+soak: programs
+	@/usr/bin/python3 tests/bench/soak.py $(BUILD)
+.PHONY: bench-scale soak
+
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.
 bench_proto = proto
 bench_log = queue
@@ -169,10 +176,11 @@ bench_libs_store  = -lrocksdb -lleveldb
 bench_args_store  = -j $(BUILD)/bench/store.json
 bench_args_growth = -j $(BUILD)/bench/growth.json
 define bench_rule
-bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
+$(OUT)/bench-$(1): $(OUT)/tests/bench/bench_$(1).o $(bench_parts_$(1)) $(foreach l,$(below_$(bench_$(1))),$(call archive,$(l)))
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS) $(bench_libs_$(1)) -lcmocka
+bench-$(1): $(OUT)/bench-$(1)
 	@mkdir -p $(BUILD)/bench
-	@$(CC) $(LDFLAGS) -o $(OUT)/$$@ $$^ $(LIBS) $(bench_libs_$(1)) -lcmocka
-	@$(OUT)/$$@ $(bench_args_$(1)) $(ARGS)
+	@$$< $(bench_args_$(1)) $(ARGS)
 .PHONY: bench-$(1)
 endef
 $(foreach b,$(BENCHES),$(eval $(call bench_rule,$(b))))

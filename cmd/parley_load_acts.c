@@ -158,10 +158,13 @@ bool acts_resync(struct run *r, struct peer *p)
 /* Is the entry what its sender wrote? Entries of others than this run are taken as they are. */
 static bool entry_read(struct run *r, struct peer *p, const struct event *e, struct sighting *s)
 {
+    uint32_t at;
+
     *s = (struct sighting){.seq = e->seq, .sender = UINT32_MAX};
     if (!script_cid_read(&r->script, e->cid, &s->sender, &s->counter) || s->counter == 0)
         return true;
-    if (s->sender < r->n && str_eq(e->from, r->users.v[s->sender].id) &&
+    at = s->sender - r->base;
+    if (at < r->n && str_eq(e->from, r->users.v[at].id) &&
         script_content_read(&r->script, e->content, s->sender, s->counter, &s->start_us))
         return true;
     run_fault(r, &r->faults.wrong, "user %u was given seq %llu with another sender or content than was sent", p->index,

@@ -19,6 +19,8 @@ static size_t longest(unsigned type, bool is_known)
         return MSG_JOB_MAX;
     if (is_known && type == MSG_RESULT)
         return MSG_RESULT_MAX;
+    if (is_known && type == MSG_TOPS)
+        return MSG_TOPS_MAX;
     return MSG_SMALL_MAX;
 }
 
@@ -68,6 +70,9 @@ void job_encode(const struct job *j, struct buf *out)
     enc_add_u32(out, j->base);
     enc_add_field(out, j->options);
     enc_add_field(out, j->users);
+    enc_add_u32(out, j->workers);
+    enc_add_u32(out, j->at);
+    enc_add_field(out, j->ids);
 }
 
 /* Each ends in NUL, and there are not too many. */
@@ -95,5 +100,8 @@ enum err job_decode(struct str body, struct job *j)
     j->base = dec_get_u32(&d);
     j->options = dec_get_field(&d);
     j->users = dec_get_field(&d);
+    j->workers = dec_get_u32(&d);
+    j->at = dec_get_u32(&d);
+    j->ids = dec_get_field(&d);
     return dec_done(&d) && args_split(j) ? ERR_OK : ERR_INVALID;
 }

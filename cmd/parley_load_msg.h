@@ -5,6 +5,8 @@
  *   proof     nonce (32)  proof (32)                                   coordinator
  *   welcome   proof (32)                                               worker
  *   job       run (u32)  base (u32)  options: "--name=value" NUL, …  users: lines of a users file
+ *             workers (u32)  at (u32)  ids: lines, of all users      0, 0 and nothing unless groups are shared
+ *   tops      see parley_load_crowd.h: shared groups only, there and back
  *   failed    a sentence: it could not come to traffic
  *   result    see parley_load_result.h
  *   ready, go, begun, ended, alive, stop: no body
@@ -12,13 +14,15 @@
  *   worker        hello         welcome       … ready      begun … ended … result       (alive each second)
  *   coordinator         proof           job           go             (stop)
  *
+ * Where groups are shared, all wait for each other once more before the groups are made: ready and go come twice.
+ *
  * Bounded: a body's length is judged by its type before any of it is kept. Memory: what is read is borrowed. */
 #pragma once
 #include "base/enc.h"
 #include "base/err.h"
 
-enum { MSG_VERSION = 1, MSG_HEAD = 5, MSG_NONCE = 32, MSG_PROOF_BYTES = 32, MSG_ARGS_MAX = 64 };
-enum { MSG_SMALL_MAX = 4096, MSG_JOB_MAX = 256 << 20, MSG_RESULT_MAX = 64 << 20 };
+enum { MSG_VERSION = 2, MSG_HEAD = 5, MSG_NONCE = 32, MSG_PROOF_BYTES = 32, MSG_ARGS_MAX = 64 };
+enum { MSG_SMALL_MAX = 4096, MSG_JOB_MAX = 256 << 20, MSG_RESULT_MAX = 64 << 20, MSG_TOPS_MAX = 16 << 20 };
 enum msg_type {
     MSG_HELLO = 1,
     MSG_PROOF,
@@ -32,6 +36,7 @@ enum msg_type {
     MSG_STOP,
     MSG_RESULT,
     MSG_FAILED,
+    MSG_TOPS,
     MSG_TYPES
 };
 struct msg {
@@ -62,6 +67,8 @@ struct job {
     const char *args[MSG_ARGS_MAX];
     struct str options; /* the args as they lie in the message, each with its NUL */
     struct str users;
+    uint32_t workers, at; /* 0: no group is shared */
+    struct str ids;
 };
 void job_encode(const struct job *j, struct buf *out); /* takes options, not args */
 MUST_CHECK enum err job_decode(struct str body, struct job *j);

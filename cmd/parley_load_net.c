@@ -45,8 +45,15 @@ void net_deinit(struct net *n)
     if (n->epoll > 0)
         close(n->epoll);
     buf_deinit(&n->hello);
+    tls_client_free(n->tls);
     mem_free(n->received);
     *n = (struct net){.epoll = -1};
+}
+
+enum err net_secure(struct net *n, const char *host, bool is_insecure)
+{
+    snprintf(n->host, sizeof n->host, "%s", host);
+    return tls_client(is_insecure, &n->tls);
 }
 
 static void watch(struct net *n, struct conn *c, int how, uint32_t what)
@@ -105,12 +112,21 @@ void net_pause(struct net *n, struct conn *c, bool is_paused)
 
 void net_close(struct net *n, struct conn *c)
 {
-    (void)n;
-    if (c->state != CONN_NONE && c->state != CONN_CLOSED)
+    if (c->state != CONN_NONE && c->state != CONN_CLOSED) {
+        if (n->tls)
+            tls_end(&c->tls);
         close(c->fd);
+    }
     c->state = CONN_CLOSED;
     buf_deinit(&c->in);
     buf_deinit(&c->out);
+}
+
+void net_forget(struct net *n, struct conn *c)
+{
+    net_close(n, c);
+    if (n->tls)
+        tls_forget(&c->tls);
 }
 
 static void fail(struct net *n, struct conn *c, const char *why)
@@ -148,7 +164,7 @@ void net_end(struct net *n, struct conn *c, size_t mark) { end_frame(n, c, mark,
 
 static void flush(struct net *n, struct conn *c)
 {
-    ssize_t sent = send(c->fd, c->out.p, c->out.len, MSG_NOSIGNAL);
+    ssize_t sent = n->tls ? tls_send(&c->tls, c->out.p, c->out.len) : send(c->fd, c->out.p, c->out.len, MSG_NOSIGNAL);
 
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
         fail(n, c, strerror(errno));
@@ -286,14 +302,45 @@ static void take_received(struct net *n, struct conn *c, struct str in)
 
 static void on_readable(struct net *n, struct conn *c)
 {
-    ssize_t got = recv(c->fd, n->received, RECEIVE_BYTES, 0);
+    ssize_t got = n->tls ? tls_recv(&c->tls, n->received, RECEIVE_BYTES) : recv(c->fd, n->received, RECEIVE_BYTES, 0);
 
     if (got > 0)
         take_received(n, c, str_of(n->received, (size_t)got));
-    else if (got == 0)
+    while (n->tls && got > 0 && c->state != CONN_CLOSED && !c->is_paused) { /* what OpenSSL holds epoll does not tell */
+        got = tls_recv(&c->tls, n->received, RECEIVE_BYTES);
+        if (got > 0)
+            take_received(n, c, str_of(n->received, (size_t)got));
+    }
+    if (got > 0 || c->state == CONN_CLOSED)
+        return;
+    if (got == 0)
         fail(n, c, "the server closed the connection");
     else if (errno != EAGAIN && errno != EINTR)
         fail(n, c, strerror(errno));
+}
+
+static void greet(struct net *n, struct conn *c)
+{
+    c->state = CONN_GREETING;
+    buf_str(&c->out, buf_get(&n->hello));
+    mark_dirty(n, c);
+}
+
+static void shake(struct net *n, struct conn *c)
+{
+    const char *why = NULL;
+    bool is_resumed = false;
+    enum err err = tls_shake(&c->tls, &is_resumed, &why);
+
+    if (err == ERR_AGAIN)
+        return;
+    if (err != ERR_OK) {
+        fail(n, c, why);
+        return;
+    }
+    n->handshakes++;
+    n->resumed += is_resumed;
+    greet(n, c);
 }
 
 static void on_connected(struct net *n, struct conn *c)
@@ -305,10 +352,15 @@ static void on_connected(struct net *n, struct conn *c)
         fail(n, c, strerror(problem));
         return;
     }
-    c->state = CONN_GREETING;
-    buf_str(&c->out, buf_get(&n->hello));
-    mark_dirty(n, c);
     watch(n, c, EPOLL_CTL_MOD, EPOLLIN);
+    if (!n->tls) {
+        greet(n, c);
+    } else if (tls_begin(n->tls, &c->tls, c->fd, n->host) != ERR_OK) {
+        fail(n, c, "TLS cannot be begun");
+    } else {
+        c->state = CONN_SECURING;
+        shake(n, c);
+    }
 }
 
 static void on_event(struct net *n, const struct epoll_event *e)
@@ -317,6 +369,10 @@ static void on_event(struct net *n, const struct epoll_event *e)
 
     if (c->state == CONN_CONNECTING) {
         on_connected(n, c);
+        return;
+    }
+    if (c->state == CONN_SECURING) {
+        shake(n, c);
         return;
     }
     if (c->state != CONN_CLOSED && (e->events & EPOLLOUT))

@@ -9,13 +9,14 @@
 
 static const struct conf_option table[] = {
     {"url", CONF_TEXT, AT(url), "ws://127.0.0.1:7070/v1/ws", 0, 0, "the server's WebSocket address"},
+    {"insecure", CONF_SWITCH, AT(insecure), "off", 0, 0, "wss: take any certificate, as a self-signed one of a test"},
     {"users", CONF_TEXT, AT(users), "", 0, 0, "file of users, as `parley users seed --out FILE` writes it (needed)"},
     {"scenario", CONF_TEXT, AT(scenario_name), "pairs", 0, 0,
      "pairs, groups, idle, mixed, login, reconnect, history, slow or churn"},
     {"connections", CONF_INT, AT(connections), "0", 0, 1000000, "connections, one a user; 0: all users of the file"},
     {"connecting", CONF_INT, AT(connecting), "64", 1, 10000, "most connections between connect and login at a time"},
-    {"group-size", CONF_INT, AT(group_size), "100", 2, 6000, "groups: members of each group, the sender included"},
-    {"senders", CONF_INT, AT(senders), "0", 0, 6000, "groups: members of each group that send; 0: all"},
+    {"group-size", CONF_INT, AT(group_size), "100", 2, 100000, "groups: members of each group, the sender included"},
+    {"senders", CONF_INT, AT(senders), "0", 0, 100000, "groups: members of each group that send; 0: all"},
     {"spread", CONF_SWITCH, AT(spread), "off", 0, 0,
      "groups: sizes from 2 to --group-size, 2/s of them with s or more"},
     {"depth", CONF_INT, AT(depth), "1000", 0, 10000000,
@@ -41,6 +42,8 @@ static const struct conf_option table[] = {
      "write the result with plots over time to this file: one page that needs nothing else"},
     {"workers", CONF_TEXT, AT(workers), "", 0, 0,
      "share the users among processes: a number (1 to 64) of them here, or HOST:PORT,… of others that wait there"},
+    {"shared-groups", CONF_SWITCH, AT(shared_groups), "off", 0, 0,
+     "groups: with --workers, each has a part of every group; by itself where there are fewer groups than workers"},
     {"worker-listen", CONF_TEXT, AT(worker_listen), "", 0, 0,
      "be a worker: wait at this HOST:PORT for a run's part, again and again"},
     {"worker-secret-file", CONF_TEXT, AT(worker_secret_file), "", 0, 0,
@@ -59,13 +62,15 @@ static bool copy(char *to, size_t room, struct str s)
 
 enum err target_parse(const char *url, struct target *out)
 {
-    struct str rest = str_c(url), host, path = STR("/"), port = STR("80");
+    bool is_tls = str_starts(str_c(url), STR("wss://"));
+    struct str rest = str_c(url), host, path = STR("/"), port = is_tls ? STR("443") : STR("80");
     const char *slash;
     int64_t number;
 
-    if (!str_starts(rest, STR("ws://")))
+    if (!is_tls && !str_starts(rest, STR("ws://")))
         return ERR_INVALID;
-    host = rest = str_from(rest, 5);
+    out->is_tls = is_tls;
+    host = rest = str_from(rest, is_tls ? 6 : 5);
     slash = memchr(rest.p, '/', rest.len);
     if (slash) {
         host.len = (size_t)(slash - rest.p);
@@ -102,9 +107,11 @@ static const char *complaint(struct load_options *o)
         return "scenario: pairs, groups, idle, mixed, login, reconnect, history, slow or churn";
     o->scenario = (enum scenario)i;
     if (target_parse(o->url, &target) != ERR_OK)
-        return "url: ws://HOST:PORT/PATH is wanted, as in ws://127.0.0.1:7070/v1/ws";
+        return "url: ws://HOST:PORT/PATH is wanted, or wss://, as in ws://127.0.0.1:7070/v1/ws";
     if (!o->users[0])
         return "users: a file is needed; `parley users seed --data DIR --count N --prefix load- --out FILE` makes one";
+    if (o->shared_groups && (o->scenario != SCENARIO_GROUPS || o->spread))
+        return "shared-groups: only scenario groups, without --spread, can share them";
     if (o->senders > o->group_size)
         return "senders: more than a group has members";
     return NULL;

@@ -22,7 +22,7 @@ struct load_options {
     int64_t server_pid;
     const char *json, *html;
     const char *workers, *worker_listen, *worker_secret_file;
-    bool batch, spread;
+    bool batch, spread, shared_groups, insecure;
     enum scenario scenario; /* from scenario_name */
 };
 struct address {
@@ -31,6 +31,7 @@ struct address {
 /* Where the server is: from "ws://127.0.0.1:7070/v1/ws". */
 struct target {
     char host[256], port[6], path[256];
+    bool is_tls;
 };
 
 /* Reads defaults, the environment and the command line. On failure says why on stderr. */
@@ -42,5 +43,5 @@ struct sockaddr;
 bool address_is_loopback(const struct sockaddr *a);
 /* INVALID: not HOST:PORT, or [HOST]:PORT for IPv6. */
 MUST_CHECK enum err address_parse(struct str text, struct address *out);
-/* INVALID: not ws://HOST[:PORT][/PATH]. */
+/* INVALID: not ws://HOST[:PORT][/PATH], or wss://. */
 MUST_CHECK enum err target_parse(const char *url, struct target *out);

@@ -111,6 +111,7 @@ static void table_traffic(const struct run *r, const struct measured *m, struct 
     buf_printf(out, " %10s\n", "samples");
     table_latency(out, "ack", r->ack);
     table_latency(out, "delivery", r->delivery);
+    table_latency(out, "to all", r->reach);
     table_acts(r, m, out);
     buf_char(out, '\n');
 }
@@ -254,12 +255,24 @@ static void json_traffic(struct buf *out, const struct run *r, const struct meas
     json_real(out, "delivered_per_s", rate_of(m->delivered, m));
     json_latency(out, "ack_ms", r->ack);
     json_latency(out, "delivery_ms", r->delivery);
+    json_latency(out, "reach_ms", r->reach);
     json_real(out, "own_cpu_us_per_delivery", per(m->own_us, m->delivered));
     json_real(out, "back_s", back_s(r));
     jsonw_key_int(out, "caught_up", (int64_t)r->tally.caught);
     jsonw_key_int(out, "resyncs_wanted", (int64_t)r->tally.resyncs);
     json_acts(out, r, m);
     json_series(out, r->series);
+}
+
+static void json_tls(struct buf *out, const struct run *r)
+{
+    if (!r->target.is_tls)
+        return;
+    jsonw_key(out, "tls");
+    jsonw_open(out, '{');
+    jsonw_key_int(out, "handshakes", (int64_t)r->net.handshakes);
+    jsonw_key_int(out, "resumed", (int64_t)r->net.resumed);
+    jsonw_close(out, '}');
 }
 
 static void json_server(struct buf *out, const struct run *r, const struct measured *m)
@@ -285,6 +298,7 @@ void report_json(const struct run *r, struct buf *out)
     json_settings(out, r);
     json_traffic(out, r, &m);
     json_server(out, r, &m);
+    json_tls(out, r);
     jsonw_key_bool(out, "verified", faults_sum(&r->faults) == 0);
     jsonw_key(out, "faults");
     jsonw_open(out, '{');

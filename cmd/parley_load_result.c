@@ -63,7 +63,22 @@ static bool sample_decode(struct dec *d, struct sample *into, struct hist *h)
 }
 
 /* The numbers, in the order of the bytes; all add up but the last two, whose greatest counts. */
-enum { N_ROOMS, N_PEERS, N_SENDERS, N_ACTORS, SENT, ACKED, DELIVERED, ALL, CAUGHT, RESYNCS, OWN_US, ADDED };
+enum {
+    N_ROOMS,
+    N_PEERS,
+    N_SENDERS,
+    N_ACTORS,
+    SENT,
+    ACKED,
+    DELIVERED,
+    ALL,
+    CAUGHT,
+    RESYNCS,
+    OWN_US,
+    SHAKES,
+    RESUMED,
+    ADDED
+};
 enum { LOGIN_US = ADDED, BACK_US, MEASURED_US, NUMBERS };
 
 static void numbers_of(const struct run *r, uint64_t v[NUMBERS])
@@ -81,6 +96,8 @@ static void numbers_of(const struct run *r, uint64_t v[NUMBERS])
     v[CAUGHT] = r->tally.caught;
     v[RESYNCS] = r->tally.resyncs;
     v[OWN_US] = b->own_cpu_us - a->own_cpu_us;
+    v[SHAKES] = r->net.handshakes;
+    v[RESUMED] = r->net.resumed;
     v[LOGIN_US] = r->login_us;
     v[BACK_US] = r->back_us > a->at_us ? r->back_us - a->at_us : 0;
     v[MEASURED_US] = b->at_us - a->at_us;
@@ -97,9 +114,28 @@ static void numbers_put(struct run *sum, const uint64_t v[NUMBERS])
     sum->tally = (struct tally){.delivered = v[ALL], .caught = v[CAUGHT], .resyncs = v[RESYNCS]};
     sum->begin.own_cpu_us = 0;
     sum->end.own_cpu_us = v[OWN_US];
+    sum->net.handshakes = v[SHAKES];
+    sum->net.resumed = v[RESUMED];
     sum->login_us = v[LOGIN_US];
     sum->end.at_us = sum->begin.at_us + v[MEASURED_US];
     sum->back_us = v[BACK_US] ? sum->begin.at_us + v[BACK_US] : 0;
+}
+
+static void shared_encode(const struct run *r, struct buf *out)
+{
+    size_t rooms = r->crowd.n ? r->n_rooms : 0;
+
+    enc_add_varint(out, rooms);
+    for (size_t i = 0; i < rooms; i++) {
+        enc_add_u8(out, room_open(&r->rooms[i]) == 0);
+        enc_add_u64(out, r->rooms[i].digest);
+    }
+    enc_add_varint(out, r->n_reaches);
+    for (size_t i = 0; i < r->n_reaches; i++) {
+        enc_add_varint(out, r->reaches[i].room);
+        enc_add_varint(out, r->reaches[i].seq);
+        enc_add_varint(out, r->reaches[i].us);
+    }
 }
 
 void result_encode(const struct run *r, struct buf *out)
@@ -118,8 +154,10 @@ void result_encode(const struct run *r, struct buf *out)
     enc_add_field(out, text);
     hist_encode(r->ack, out);
     hist_encode(r->delivery, out);
+    hist_encode(r->reach, out);
     for (size_t i = 0; i < ACT_KINDS; i++)
         hist_encode(r->acts[i], out);
+    shared_encode(r, out);
     enc_add_varint(out, r->series->n);
     buf_str(out, buf_get(&r->series->kept));
 }
@@ -135,8 +173,59 @@ static bool faults_add(struct dec *d, struct faults *into)
     return dec_ok(d);
 }
 
+/* What is gathered of shared groups: the digest of each room that a worker has seen whole, and all reaches. */
+struct shared {
+    struct account {
+        uint64_t digest;
+        bool is_known;
+    } * rooms;
+    size_t n_rooms;
+    struct reach *v;
+    size_t n, cap;
+};
+
+static bool merge_rooms(struct run *sum, struct dec *d, struct shared *s)
+{
+    uint64_t n = dec_get_varint(d);
+
+    if (!dec_ok(d) || n > sum->users.n || (s->rooms && n != s->n_rooms))
+        return false;
+    if (!s->rooms) {
+        s->rooms = mem_new_array(struct account, n + 1);
+        s->n_rooms = (size_t)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool is_whole = dec_get_u8(d) != 0;
+        uint64_t digest = dec_get_u64(d);
+        if (!is_whole)
+            continue;
+        if (s->rooms[i].is_known && s->rooms[i].digest != digest)
+            run_fault(sum, &sum->faults.wrong,
+                      "the members of group %zu were told another log in one process than in "
+                      "another",
+                      i);
+        s->rooms[i] = (struct account){digest, true};
+    }
+    return dec_ok(d);
+}
+
+static bool merge_reaches(struct dec *d, struct shared *s)
+{
+    uint64_t n = dec_get_varint(d);
+
+    if (!dec_ok(d) || n > REACHES_MAX)
+        return false;
+    if (n)
+        s->v = mem_realloc(s->v, (s->n + (size_t)n) * sizeof *s->v);
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t room = dec_get_varint(d), seq = dec_get_varint(d), us = dec_get_varint(d);
+        s->v[s->n++] = (struct reach){room, seq, us};
+    }
+    return dec_ok(d);
+}
+
 /* Everything before the series; *d is left at it, *samples says how many there are. */
-static bool merge_head(struct run *sum, struct dec *d, uint64_t v[NUMBERS], uint64_t *samples)
+static bool merge_head(struct run *sum, struct dec *d, uint64_t v[NUMBERS], struct shared *s, uint64_t *samples)
 {
     bool is_sound = true;
     struct str text;
@@ -149,9 +238,10 @@ static bool merge_head(struct run *sum, struct dec *d, uint64_t v[NUMBERS], uint
     text = dec_get_field(d);
     if (dec_ok(d) && text.len && sum->fault.len == 0)
         buf_str(&sum->fault, text);
-    is_sound = is_sound && hist_decode(d, sum->ack) && hist_decode(d, sum->delivery);
+    is_sound = is_sound && hist_decode(d, sum->ack) && hist_decode(d, sum->delivery) && hist_decode(d, sum->reach);
     for (size_t i = 0; i < ACT_KINDS; i++)
         is_sound = is_sound && hist_decode(d, sum->acts[i]);
+    is_sound = is_sound && merge_rooms(sum, d, s) && merge_reaches(d, s);
     *samples = dec_get_varint(d);
     return is_sound && dec_ok(d) && *samples <= SERIES_MAX;
 }
@@ -176,11 +266,12 @@ enum err result_merge(struct run *sum, const struct str *results, size_t n, size
 {
     struct dec *d = mem_new_array(struct dec, n + 1);
     uint64_t *samples = mem_new_array(uint64_t, n + 1), v[NUMBERS] = {0};
+    struct shared shared = {0};
     enum err err = ERR_INVALID;
 
     for (*which = 0; *which < n; ++*which) {
         d[*which] = dec_of(results[*which]);
-        if (!merge_head(sum, &d[*which], v, &samples[*which]))
+        if (!merge_head(sum, &d[*which], v, &shared, &samples[*which]))
             goto out;
         if (samples[*which] > sum->series->n)
             sum->series->n = (size_t)samples[*which];
@@ -193,9 +284,14 @@ enum err result_merge(struct run *sum, const struct str *results, size_t n, size
         if (!dec_done(&d[*which]))
             goto out;
     }
+    if (sum->crowd.n && n)
+        v[N_ROOMS] /= n; /* each has a part of all */
     numbers_put(sum, v);
+    reaches_merge(shared.v, shared.n, n, sum->reach);
     err = ERR_OK;
 out:
+    mem_free(shared.rooms);
+    mem_free(shared.v);
     mem_free(d);
     mem_free(samples);
     return err;

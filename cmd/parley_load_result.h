@@ -5,7 +5,10 @@
  * clock of its own.
  *
  *   histogram  count sum max cells { gap count }…            all varints; the counts of the cells add up to count
- *   result     numbers, faults, the first fault in words, ack, delivery, acts, series { at rates histogram }… */
+ *   result     numbers, faults, the first fault in words, ack, delivery, reach, acts, rooms, reaches,
+ *              series { at rates histogram }…
+ *   rooms      count { is whole (u8) digest (u64) }…         of shared groups; whole: each of our members had all
+ *   reaches    count { room seq us }…                        the same */
 #pragma once
 #include "base/enc.h"
 #include "cmd/parley_load_run.h"

@@ -1,4 +1,5 @@
 #include "cmd/parley_load_room.h"
+#include "base/hash.h"
 
 /* Farther ahead than this a seq is taken for nonsense, so that nonsense costs no memory. */
 enum { AHEAD_MAX = 1 << 20, NOTES_MIN = 16 };
@@ -27,17 +28,23 @@ void view_deinit(struct view *v)
     *v = (struct view){0};
 }
 
+bool room_name(struct room *r, struct str conv)
+{
+    if (r->conv_len)
+        return str_eq(conv, str_of(r->conv, r->conv_len));
+    if (conv.len == 0 || conv.len > ROOM_CONV_MAX)
+        return false;
+    memcpy(r->conv, conv.p, conv.len);
+    r->conv_len = conv.len;
+    return true;
+}
+
 bool room_begin(struct room *r, struct view *v, struct str conv, uint64_t seq)
 {
-    if (v->begun || conv.len == 0 || conv.len > ROOM_CONV_MAX || seq == 0)
+    if (v->begun || seq == 0 || (r->first && r->first != seq + 1) || !room_name(r, conv))
         return false;
-    if (r->conv_len == 0) {
-        memcpy(r->conv, conv.p, conv.len);
-        r->conv_len = conv.len;
+    if (r->first == 0)
         r->first = r->base = r->top = seq + 1;
-    } else if (!str_eq(conv, str_of(r->conv, r->conv_len)) || r->first != seq + 1) {
-        return false;
-    }
     v->begun = true;
     v->next = seq + 1;
     v->last_event = v->last_own = seq;
@@ -113,6 +120,20 @@ static void room_grow(struct room *r, uint64_t seq)
     *r = wide;
 }
 
+/* Room for the notes up to below `top`; what nobody has told of is there and empty. */
+static void room_reach(struct room *r, uint64_t top)
+{
+    if (top > r->top)
+        room_grow(r, top - 1);
+    for (; r->top < top; r->top++)
+        *note_at(r, r->top) = (struct note){0};
+}
+
+static uint64_t digest_of(const struct sighting *s)
+{
+    return hash_u64(s->seq + hash_u64(((uint64_t)s->sender << 32 | s->counter) + hash_u64(s->start_us)));
+}
+
 /* False when this account of the entry differs from an earlier one. A seq below base was seen by every member, so no
  * sound view can come here with it. */
 static bool note_take(struct room *r, const struct sighting *s)
@@ -122,13 +143,13 @@ static bool note_take(struct room *r, const struct sighting *s)
 
     if (s->seq < r->base)
         return false;
-    room_grow(r, s->seq);
-    for (; r->top <= s->seq; r->top++)
-        *note_at(r, r->top) = (struct note){0};
+    room_reach(r, s->seq + 1);
     n = note_at(r, s->seq);
     agrees = n->seen == 0 || (n->sender == s->sender && n->counter == s->counter && n->start_us == s->start_us);
-    if (n->seen == 0)
+    if (n->seen == 0) {
         *n = (struct note){s->start_us, s->sender, s->counter, 0};
+        r->digest += digest_of(s);
+    }
     n->seen++;
     while (r->base < r->top && note_at(r, r->base)->seen >= r->members)
         r->base++;
@@ -175,6 +196,19 @@ bool room_ack(struct room *r, struct view *v, const struct sighting *s, struct f
     else
         v->last_own = s->seq;
     return room_sight(r, v, s, f);
+}
+
+bool room_all_have(const struct room *r, uint64_t seq)
+{
+    return seq < r->base || (seq < r->top && note_at(r, seq)->seen >= r->members);
+}
+
+bool room_expect(struct room *r, uint64_t top)
+{
+    if (r->first == 0 || (top > r->base && top - r->base > AHEAD_MAX))
+        return false;
+    room_reach(r, top);
+    return true;
 }
 
 void room_audit(const struct room *r, const struct view *v, struct faults *f)

@@ -37,13 +37,15 @@ struct note;
 enum { ROOM_CONV_MAX = 64 };
 struct room {
     char conv[ROOM_CONV_MAX];
-    size_t conv_len; /* 0: not known yet */
-    size_t members, begun;
-    size_t peer_first;  /* the index of its first member in the run */
-    bool is_live;       /* its deliveries' latency counts */
-    uint64_t first;     /* where views begin */
-    uint64_t base, top; /* notes are kept for [base, top) */
-    struct note *notes; /* a ring, by seq */
+    size_t conv_len;       /* 0: not known yet */
+    size_t members, begun; /* of this process */
+    size_t named;          /* members that the server was told of */
+    size_t peer_first;     /* the index of its first member in the run */
+    bool is_live;          /* its deliveries' latency counts */
+    uint64_t first;        /* where views begin; 0: not known yet */
+    uint64_t base, top;    /* notes are kept for [base, top) */
+    uint64_t digest;       /* of all notes ever taken, in whatever order: two processes compare it */
+    struct note *notes;    /* a ring, by seq */
     size_t cap;
 };
 struct view {
@@ -59,6 +61,8 @@ struct view {
 void room_deinit(struct room *r);
 void view_deinit(struct view *v);
 
+/* Its id is known, and its members are not told yet. False: it has another one, or this is none. */
+bool room_name(struct room *r, struct str conv);
 /* A member learns of the conversation by its entry `seq`, and the view starts behind that. False when it contradicts
  * what another member was told. */
 bool room_begin(struct room *r, struct view *v, struct str conv, uint64_t seq);
@@ -71,5 +75,9 @@ bool room_catch(struct room *r, struct view *v, const struct sighting *s, struct
 bool view_has(const struct view *v, uint64_t seq);
 /* Acks are handed in in the order of the sends. */
 bool room_ack(struct room *r, struct view *v, const struct sighting *s, struct faults *f);
+/* Every member has seen the entry. */
+bool room_all_have(const struct room *r, uint64_t seq);
+/* Others say that it came up to below `top`. False: that is absurdly far ahead. */
+bool room_expect(struct room *r, uint64_t top);
 /* At the end, for each member: counts what it never saw. */
 void room_audit(const struct room *r, const struct view *v, struct faults *f);

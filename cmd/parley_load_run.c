@@ -89,7 +89,7 @@ void run_snapshot(struct run *r, struct snapshot *s)
 /* Without a --server-pid the server is asked, aside: the traffic must not wait for the answer. */
 void run_ask_server(struct run *r, struct scrape *s)
 {
-    if (r->o->server_pid == 0 && r->login.server.is_there)
+    if (r->o->server_pid == 0 && !r->target.is_tls && r->login.server.is_there)
         scrape_begin(s, &r->target);
 }
 
@@ -106,7 +106,7 @@ void run_hear_server(struct run *r)
 void run_first_look(struct run *r)
 {
     run_snapshot(r, &r->login);
-    if (r->o->server_pid == 0 && !r->at_stage) {
+    if (r->o->server_pid == 0 && !r->target.is_tls && !r->at_stage) {
         scrape_begin(&r->scrapes[0], &r->target);
         r->login.server = scrape_end(&r->scrapes[0]);
     }
@@ -179,6 +179,32 @@ static void run_traffic(struct run *r)
 
 static bool all_have_arrived(const struct run *r) { return r->open_acks == 0 && r->open_notes == 0 && r->n_acts == 0; }
 
+static bool all_are_answered(const struct run *r) { return r->open_acks == 0; }
+
+void run_tops(const struct run *r, struct buf *out)
+{
+    uint64_t *v = mem_new_array(uint64_t, r->n_rooms + 1);
+
+    for (size_t i = 0; i < r->n_rooms; i++)
+        v[i] = r->rooms[i].top;
+    tops_encode(v, r->n_rooms, out);
+    mem_free(v);
+}
+
+bool run_expect(struct run *r, struct str tops)
+{
+    uint64_t *v = mem_new_array(uint64_t, r->n_rooms + 1);
+    bool is_sound = tops_merge(tops, v, r->n_rooms);
+
+    for (size_t i = 0; is_sound && i < r->n_rooms; i++) {
+        uint64_t open = room_open(&r->rooms[i]);
+        is_sound = room_expect(&r->rooms[i], v[i]);
+        r->open_notes += room_open(&r->rooms[i]) - open;
+    }
+    mem_free(v);
+    return is_sound;
+}
+
 static void audit(struct run *r)
 {
     uint64_t missing = r->faults.missing;
@@ -203,6 +229,8 @@ enum err run_all(struct run *r)
     run_first_look(r);
     TRY(login_all(r));
     r->login_us = net_clock_us() - r->login.at_us;
+    if (r->crowd.n && !reach(r, RUN_LOGGED_IN)) /* who is not there yet would not hear of its group */
+        return ERR_INVALID;
     TRY(setup_rooms(r));
     acts_prepare(r);
     TRY(acts_learn(r));
@@ -210,6 +238,10 @@ enum err run_all(struct run *r)
         return ERR_INVALID;
     run_traffic(r);
     is_stopped = 0; /* a stop ends the traffic; the drain goes on, and a second stop ends that */
+    if (r->crowd.n) {
+        (void)run_wait(r, all_are_answered, NULL);
+        (void)reach(r, RUN_ANSWERED);
+    }
     (void)run_wait(r, all_have_arrived, NULL);
     run_hear_server(r);
     if (!r->is_broken) /* else what is missing says nothing beyond what broke it */
@@ -229,7 +261,8 @@ size_t run_unit(const struct load_options *o)
 
 static enum err choose_users(struct run *r)
 {
-    size_t wanted = (size_t)r->o->connections, unit = run_unit(r->o);
+    size_t wanted = (size_t)r->o->connections;
+    size_t unit = r->crowd.n ? crowd_share(r->crowd.group, r->crowd.n, r->crowd.at) : run_unit(r->o);
 
     if (wanted == 0)
         wanted = r->users.n;
@@ -251,6 +284,10 @@ enum err run_init(struct run *r, const struct load_options *o, const struct run_
     enum err err;
 
     *r = (struct run){.o = o, .net.epoll = -1};
+    if (part && part->workers) {
+        r->crowd = (struct crowd){.n = part->workers, .at = part->at, .group = (size_t)o->group_size};
+        TRY(crowd_init(&r->crowd, part->ids));
+    }
     TRY(part ? users_parse(part->users, &r->users, &r->fault) : users_load(o->users, &r->users, &r->fault));
     TRY(choose_users(r));
     TRY(target_parse(o->url, &r->target));
@@ -261,9 +298,11 @@ enum err run_init(struct run *r, const struct load_options *o, const struct run_
         run_fault(r, NULL, "the host of %s is not known", o->url);
         return err;
     }
+    if (r->target.is_tls)
+        TRY(net_secure(&r->net, r->target.host, o->insecure));
     env_random(env_posix(), &run_id, sizeof run_id);
     script_init(&r->script, part ? part->run : run_id, (uint64_t)o->seed, (size_t)o->size);
-    r->script.base = part ? part->base : 0;
+    r->base = part ? part->base : 0;
     for (r->slots = 1; r->slots < (size_t)o->window;)
         r->slots *= 2;
     r->peers = mem_new_array(struct peer, r->n);
@@ -272,6 +311,9 @@ enum err run_init(struct run *r, const struct load_options *o, const struct run_
     r->ack = mem_new(struct hist);
     r->series = mem_new(struct series);
     r->delivery = mem_new(struct hist);
+    r->reach = mem_new(struct hist);
+    if (r->crowd.n)
+        r->reaches = mem_new_array(struct reach, REACHES_MAX);
 out:
     return err;
 }
@@ -281,7 +323,7 @@ void run_deinit(struct run *r)
     for (size_t i = 0; i < 2; i++)
         (void)scrape_end(&r->scrapes[i]);
     for (size_t i = 0; i < r->n && r->peers; i++) {
-        net_close(&r->net, &r->peers[i].conn);
+        net_forget(&r->net, &r->peers[i].conn);
         view_deinit(&r->peers[i].view);
         mem_free(r->peers[i].slots);
         buf_deinit(&r->peers[i].since);
@@ -300,6 +342,9 @@ void run_deinit(struct run *r)
         buf_deinit(&r->series->kept);
     mem_free(r->series);
     mem_free(r->delivery);
+    mem_free(r->reach);
+    mem_free(r->reaches);
+    crowd_deinit(&r->crowd);
     net_deinit(&r->net);
     script_deinit(&r->script);
     users_deinit(&r->users);

@@ -3,12 +3,13 @@
  *   login   every user connects and authenticates, a bounded number at a time
  *   setup   each pair exchanges a first message, each group is created; every member must learn of its conversation
  *   traffic warm-up, then the measured time
- *   drain   no new sends; until every ack and every delivery has come
+ *   drain   no new sends; until every ack and every delivery has come (of shared groups: all that any worker knows of)
  *   audit   what is still missing is counted
  *
  * Thread: one. Whatever goes wrong is counted in `faults`; the first of its kind is kept in words. A lost connection or
  * a resync ends the traffic early: figures of a run that failed are worth nothing. */
 #pragma once
+#include "cmd/parley_load_crowd.h"
 #include "cmd/parley_load_hist.h"
 #include "cmd/parley_load_net.h"
 #include "cmd/parley_load_options.h"
@@ -60,14 +61,16 @@ struct snapshot {
     struct tally tally;
     struct proc_use server;
 };
-/* What somebody outside may want to know or to delay: before the traffic, the measured time's begin and end, each turn.
- */
-enum run_stage { RUN_READY, RUN_TURN, RUN_BEGUN, RUN_ENDED };
+/* What somebody outside may want to know or to delay: before the traffic, the measured time's begin and end, each turn;
+ * where groups are shared also: all are logged in, own sends are answered. */
+enum run_stage { RUN_READY, RUN_TURN, RUN_BEGUN, RUN_ENDED, RUN_LOGGED_IN, RUN_ANSWERED };
 struct run {
     const struct load_options *o;
-    bool (*at_stage)(struct run *r, enum run_stage stage); /* NULL, or a worker's; false (RUN_READY only): no traffic */
+    bool (*at_stage)(struct run *r, enum run_stage stage); /* NULL, or a worker's; false (before traffic): none */
     void *stage_arg;
     struct users users;
+    uint32_t base;      /* the number of our first user in the whole run */
+    struct crowd crowd; /* empty unless groups are shared */
     struct script script;
     struct net net;
     struct peer *peers;
@@ -86,8 +89,10 @@ struct run {
     uint64_t progress;                 /* counts whatever moves the run forward */
     struct tally tally;
     struct faults faults;
-    struct buf fault; /* the first fault, in words */
-    struct hist *ack, *delivery;
+    struct buf fault;                    /* the first fault, in words */
+    struct hist *ack, *delivery, *reach; /* reach: until all members have an entry */
+    struct reach *reaches;               /* shared groups: what reach is made of, once all workers are heard */
+    size_t n_reaches;
     struct series *series;
     struct snapshot login, begin, end; /* before the first connection; of the measured time */
     struct target target;
@@ -98,7 +103,9 @@ struct run {
 /* A worker's part: the run's number and the first user's, as the cids name them, and lines of a users file. */
 struct run_part {
     uint32_t run, base;
-    struct str users; /* borrowed for the whole run */
+    struct str users;     /* borrowed for the whole run, as ids */
+    uint32_t workers, at; /* of shared groups; else 0 */
+    struct str ids;
 };
 
 /* Reads the users (from o->users, unless it is a part of a run) and prepares; INVALID with a sentence in r->fault. */
@@ -116,6 +123,10 @@ void run_ask_server(struct run *r, struct scrape *s);
 void run_hear_server(struct run *r);
 
 /* For the parts of a run. */
+static inline uint32_t run_number(const struct run *r, const struct peer *p) { return r->base + p->index; }
+/* How far each room came, and that others say so. False: what they say makes no sense. */
+void run_tops(const struct run *r, struct buf *out);
+bool run_expect(struct run *r, struct str tops);
 void run_fault(struct run *r, uint64_t *counter, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Turns until is_done; false when nothing moved for --drain-timeout, or the run is broken. */
 bool run_wait(struct run *r, bool (*is_done)(const struct run *r), void (*step)(struct run *r));
@@ -125,6 +136,7 @@ extern const struct net_ops run_ops; /* what the connections call; arg is the ru
 MUST_CHECK enum err login_all(struct run *r);
 /* setup */
 MUST_CHECK enum err setup_rooms(struct run *r);
+void setup_name(struct run *r, struct peer *p); /* the next members of the group that p makes */
 /* talk: what a peer says and hears */
 void talk_hear(struct run *r, struct peer *p, struct str text);
 void talk_send(struct run *r, struct peer *p,

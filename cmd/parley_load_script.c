@@ -13,7 +13,6 @@ void script_init(struct script *s, uint32_t run, uint64_t seed, size_t text_byte
     for (size_t i = 0; i < SCRIPT_RUN; i++)
         s->run[i] = HEX[run >> (28 - 4 * i) & 15];
     s->run[SCRIPT_RUN] = '.';
-    s->base = 0;
     s->fill = text_bytes - SCRIPT_START;
     s->pad = mem_alloc(s->fill + PLACES);
     for (size_t i = 0; i < s->fill + PLACES; i++)
@@ -50,7 +49,7 @@ size_t script_cid(const struct script *s, char *out, uint32_t sender, uint32_t c
     char *p = out;
 
     memcpy(p, s->run, sizeof s->run);
-    p = put_u32(p + sizeof s->run, sender + s->base);
+    p = put_u32(p + sizeof s->run, sender);
     *p++ = '.';
     p = put_u32(p, counter);
     return (size_t)(p - out);
@@ -75,11 +74,8 @@ bool script_cid_read(const struct script *s, struct str cid, uint32_t *sender, u
 {
     struct str a, b;
 
-    if (!str_starts(cid, str_of(s->run, sizeof s->run)) || !str_cut(str_from(cid, sizeof s->run), '.', &a, &b) ||
-        !u32_read(a, sender) || !u32_read(b, counter))
-        return false;
-    *sender -= s->base; /* of another process: a number beyond all of ours */
-    return true;
+    return str_starts(cid, str_of(s->run, sizeof s->run)) && str_cut(str_from(cid, sizeof s->run), '.', &a, &b) &&
+           u32_read(a, sender) && u32_read(b, counter);
 }
 
 size_t script_content(const struct script *s, char *out, uint32_t sender, uint32_t counter, uint64_t start_us)

@@ -1,7 +1,8 @@
 /* script: what senders write, such that a receiver can tell from an entry alone who sent it, as which of theirs, when,
  * and whether a byte of it is wrong.
  *
- *   cid      RUN.SENDER.COUNTER        RUN is different in every run, for a cid is remembered for ever
+ *   cid      RUN.SENDER.COUNTER        RUN is different in every run, for a cid is remembered for ever; SENDER counts
+ *                                      over all processes of a run
  *   content  {"type":"text","text":"START……"}    START: 16 hex digits of microseconds; filled up to the wanted size
  * from a pad, beginning at a place that depends on sender and counter
  *
@@ -13,7 +14,6 @@ enum { SCRIPT_CID_MAX = 30, SCRIPT_RUN = 8, SCRIPT_START = 16 };
 struct script {
     char run[SCRIPT_RUN + 1]; /* and the first dot */
     size_t fill;              /* bytes of text behind START */
-    uint32_t base;            /* what cids add to a sender's number: of several processes of a run, each has its own */
     char *pad;
 };
 

@@ -3,12 +3,18 @@
 #include "cmd/parley_load_run.h"
 #include "cmd/parley_load_sizes.h"
 
+/* A frame of the server's standard size holds the names, however long, and what each step tells the members stays
+ * small. */
+enum { NAMED_AT_ONCE = 1000 };
+
 static bool all_have_begun(const struct run *r) { return r->n_begun == r->n; }
 
 static size_t size_of_room(const struct run *r, size_t at)
 {
     size_t left = r->n - at, size = (size_t)r->o->group_size;
 
+    if (r->crowd.n)
+        return crowd_share(r->crowd.group, r->crowd.n, r->crowd.at);
     switch (r->o->scenario) {
     case SCENARIO_PAIRS:
     case SCENARIO_HISTORY:
@@ -30,6 +36,8 @@ static size_t size_of_room(const struct run *r, size_t at)
 
 static bool sends(const struct run *r, size_t place, const struct room *room)
 {
+    if (r->crowd.n) /* in turns of the workers */
+        place = place * r->crowd.n + r->crowd.at;
     switch (r->o->scenario) {
     case SCENARIO_CHURN:
         return false;
@@ -45,7 +53,7 @@ static bool sends(const struct run *r, size_t place, const struct room *room)
 /* Users in the file's order: pairs 1 and 2, 3 and 4, …; groups in the same way. */
 static void place_peers(struct run *r)
 {
-    r->rooms = mem_new_array(struct room, r->n / 2 + 1);
+    r->rooms = mem_new_array(struct room, (r->crowd.n ? r->crowd.rooms : r->n / 2) + 1);
     r->senders = mem_new_array(struct peer *, r->n);
     for (size_t at = 0; at < r->n; at += r->rooms[r->n_rooms++].members) {
         struct room *room = &r->rooms[r->n_rooms];
@@ -55,7 +63,7 @@ static void place_peers(struct run *r)
         for (size_t i = 0; i < room->members; i++) {
             struct peer *p = &r->peers[at + i];
             p->room = room;
-            p->is_first = i == 0;
+            p->is_first = i == 0 && r->crowd.at == 0;
             p->is_sender = sends(r, i, room);
             if (p->is_sender)
                 r->senders[r->n_senders++] = p;
@@ -81,20 +89,41 @@ static void shuffle_senders(struct run *r)
         r->senders[i]->place = (uint32_t)i;
 }
 
-static void create_group(struct run *r, struct peer *p)
+/* The i-th member of the group that p makes, itself the first. */
+static struct str member_id(const struct run *r, const struct peer *p, size_t i)
 {
-    size_t mark = net_begin(&p->conn), len;
-    struct buf *out = &p->conn.out;
-    char cid[SCRIPT_CID_MAX];
+    if (r->crowd.n)
+        return r->crowd.ids[crowd_member(&r->crowd, (size_t)(p->room - r->rooms), i)];
+    return r->users.v[p->index + i].id;
+}
 
-    len = script_cid(&r->script, cid, p->index, 0);
-    buf_printf(out, "{\"id\":%d,\"op\":\"group.create\",\"title\":\"load %u\",\"cid\":\"%.*s\",\"members\":[", ID_ENTRY,
-               p->index, (int)len, cid);
-    for (size_t i = 1; i < p->room->members; i++) {
-        struct str id = r->users.v[p->index + i].id;
-        buf_printf(out, "%s\"" STR_FMT "\"", i > 1 ? "," : "", STR_ARG(id));
-    }
+/* The steps before the last have cids that are no entry of the run: a view begins when all are members. */
+static void put_setup_cid(struct run *r, struct peer *p, bool is_last)
+{
+    uint32_t step = (uint32_t)(p->room->named / NAMED_AT_ONCE);
+    char cid[SCRIPT_CID_MAX];
+    size_t len = script_cid(&r->script, cid, run_number(r, p), is_last ? 0 : step);
+
+    buf_printf(&p->conn.out, "\"cid\":\"%.*s%s\"", (int)len, cid, is_last ? "" : ".step");
+}
+
+void setup_name(struct run *r, struct peer *p)
+{
+    size_t mark = net_begin(&p->conn), all = r->crowd.n ? r->crowd.group : p->room->members;
+    size_t from = p->room->named ? p->room->named : 1, to = from + NAMED_AT_ONCE < all ? from + NAMED_AT_ONCE : all;
+    struct buf *out = &p->conn.out;
+
+    if (!p->room->named)
+        buf_printf(out, "{\"id\":%d,\"op\":\"group.create\",\"title\":\"load %u\",", ID_ENTRY, run_number(r, p));
+    else
+        buf_printf(out, "{\"id\":%d,\"op\":\"group.add\",\"conv\":\"%.*s\",", ID_ENTRY, (int)p->room->conv_len,
+                   p->room->conv);
+    put_setup_cid(r, p, to == all);
+    buf_printf(out, ",\"%s\":[", p->room->named ? "users" : "members");
+    for (size_t i = from; i < to; i++)
+        buf_printf(out, "%s\"" STR_FMT "\"", i > from ? "," : "", STR_ARG(member_id(r, p, i)));
     buf_str(out, STR("]}"));
+    p->room->named = to;
     net_end(&r->net, &p->conn, mark);
 }
 
@@ -104,8 +133,8 @@ static void begin_rooms(struct run *r)
         struct peer *p = &r->peers[i];
         if (!p->is_first)
             continue;
-        if (p->room->members > 2)
-            create_group(r, p);
+        if (p->room->members > 2 || r->crowd.n)
+            setup_name(r, p);
         else
             talk_send(r, p, r->users.v[i + 1].id);
     }

@@ -53,9 +53,9 @@ static void put_entry(struct run *r, struct peer *p, struct str to_user)
         at = put(at, str_of(p->room->conv, p->room->conv_len));
     }
     at = PUT(at, "\",\"cid\":\"");
-    at += script_cid(&r->script, at, p->index, counter);
+    at += script_cid(&r->script, at, run_number(r, p), counter);
     at = PUT(at, "\",\"content\":");
-    at += script_content(&r->script, at, p->index, counter, slot->start_us);
+    at += script_content(&r->script, at, run_number(r, p), counter, slot->start_us);
     *at++ = '}';
     out->len += (size_t)(at - start);
     p->sent++;
@@ -150,6 +150,17 @@ static void begin_room(struct run *r, struct peer *p, const struct event *e)
     r->progress++;
 }
 
+/* All members that we have of the room have the entry now. */
+static void note_reach(struct run *r, const struct room *room, const struct sighting *s)
+{
+    if (!room->is_live || s->start_us < r->from_us || s->start_us >= r->to_us)
+        return;
+    if (!r->crowd.n)
+        note_latency(r, r->reach, s->start_us);
+    else if (r->n_reaches < REACHES_MAX)
+        r->reaches[r->n_reaches++] = (struct reach){(uint64_t)(room - r->rooms), s->seq, net_clock_us() - s->start_us};
+}
+
 typedef bool sight_fn(struct room *r, struct view *v, const struct sighting *s, struct faults *f);
 
 /* Takes a sighting into the room, and keeps the number of entries that not everybody has seen. */
@@ -160,6 +171,8 @@ static bool sight(struct run *r, struct peer *p, const struct sighting *s, sight
 
     r->open_notes += room_open(p->room) - open;
     r->progress++;
+    if (is_sound && room_all_have(p->room, s->seq))
+        note_reach(r, p->room, s);
     if (faults_sum(&r->faults) != faults)
         run_fault(r, NULL,
                   "user %u, seq %llu (entry %u of user %u): repeated, out of order, or not what others were told",
@@ -172,7 +185,7 @@ static void pop_answered(struct run *r, struct peer *p)
 {
     for (; p->done < p->sent; p->done++) {
         struct slot *slot = &p->slots[p->done & (r->slots - 1)];
-        struct sighting s = {slot->seq, slot->start_us, p->index, (uint32_t)p->done};
+        struct sighting s = {slot->seq, slot->start_us, run_number(r, p), (uint32_t)p->done};
         if (!slot->is_answered)
             break;
         if (slot->seq)
@@ -200,6 +213,12 @@ static void hear_ack(struct run *r, struct peer *p, const struct event *e, struc
     acts_acked(r, p);
 }
 
+/* The server knows all members of the group that p makes. */
+static bool is_named(const struct run *r, const struct peer *p)
+{
+    return p->room->named == (r->crowd.n ? r->crowd.group : p->room->members);
+}
+
 static void hear_setup(struct run *r, struct peer *p, const struct event *e)
 {
     if (!e->is_ok) {
@@ -208,7 +227,16 @@ static void hear_setup(struct run *r, struct peer *p, const struct event *e)
         r->is_broken = true;
         return;
     }
-    begin_room(r, p, e);
+    struct event named = *e;
+    if (!named.conv.len) /* that of group.add is known */
+        named.conv = str_of(p->room->conv, p->room->conv_len);
+    r->progress++;
+    if (!room_name(p->room, named.conv))
+        run_fault(r, &r->faults.wrong, "user %u was told of another conversation than it made", p->index);
+    else if (!p->room->named || is_named(r, p))
+        begin_room(r, p, &named);
+    else
+        setup_name(r, p);
 }
 
 static void hear_auth(struct run *r, struct peer *p, const struct event *e)
@@ -248,13 +276,16 @@ static void hear_reply(struct run *r, struct peer *p, const struct event *e)
 /* Is the entry what its sender wrote, and for this peer? */
 static bool is_sound(struct run *r, const struct peer *p, const struct event *e, struct sighting *s)
 {
-    bool is_ours = p->room && s->sender < r->n && r->peers[s->sender].room == p->room && s->sender != p->index;
+    uint32_t at = s->sender - r->base; /* of another worker: beyond all of ours */
+    bool is_near = at < r->n;
+    bool is_ours = p->room && (is_near ? r->peers[at].room == p->room && at != p->index
+                                       : crowd_room(&r->crowd, s->sender) == (size_t)(p->room - r->rooms));
 
     if (!is_ours || (s->counter && !str_eq(e->conv, str_of(p->room->conv, p->room->conv_len)))) {
         run_fault(r, &r->faults.strays, "user %u got an entry that is not for it, from user %u", p->index, s->sender);
         return false;
     }
-    if (!str_eq(e->from, r->users.v[s->sender].id)) {
+    if (!str_eq(e->from, is_near ? r->users.v[at].id : r->crowd.ids[s->sender])) {
         run_fault(r, &r->faults.wrong, "entry %u of user %u is said to be from " STR_FMT, s->counter, s->sender,
                   STR_ARG(e->from));
         return false;
@@ -286,6 +317,7 @@ static void hear_other(struct run *r, struct peer *p, const struct event *e)
     struct sighting s = {.seq = e->seq, .sender = SENDER_OTHER};
 
     r->tally.others++;
+    r->progress += !p->view.begun; /* a large group is made in steps */
     if (e->seq && p->view.begun && str_eq(e->conv, str_of(p->room->conv, p->room->conv_len)))
         sight(r, p, &s, room_event);
 }
@@ -306,7 +338,7 @@ static void hear_event(struct run *r, struct peer *p, const struct event *e)
         return;
     } else if (str_eq(e->ev, STR("message"))) {
         hear_message(r, p, e, &s);
-    } else if (str_eq(e->ev, STR("created")) && s.counter == 0) {
+    } else if ((str_eq(e->ev, STR("created")) || str_eq(e->ev, STR("members"))) && s.counter == 0) {
         begin_room(r, p, e);
     } else {
         run_fault(r, &r->faults.wrong, "user %u got " STR_FMT " under the cid of a message", p->index, STR_ARG(e->ev));

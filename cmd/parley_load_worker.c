@@ -27,17 +27,16 @@ static void tell(struct run *r, enum msg_type type)
         w->is_gone = true;
 }
 
-/* What the coordinator says by now: MSG_GO, MSG_STOP, or 0. */
-static unsigned listen_to(struct run *r)
+/* What the coordinator says by now: MSG_GO, MSG_STOP, MSG_TOPS, or 0. *m is it. */
+static unsigned listen_to(struct run *r, struct msg *m)
 {
     struct worker *w = worker_of(r);
-    struct msg m;
 
-    switch (link_receive(&w->link, 0, &m)) {
+    switch (link_receive(&w->link, 0, m)) {
     case LINK_NOTHING:
         return 0;
     case LINK_MESSAGE:
-        return m.type;
+        return m->type;
     case LINK_CLOSED:
     case LINK_BAD:
         break;
@@ -48,46 +47,79 @@ static unsigned listen_to(struct run *r)
     return MSG_STOP;
 }
 
+static void say_alive(struct run *r)
+{
+    uint64_t now = net_clock_us();
+
+    if (now < worker_of(r)->alive_us + ALIVE_US)
+        return;
+    tell(r, MSG_ALIVE);
+    worker_of(r)->alive_us = now;
+}
+
 static void on_turn(struct run *r)
 {
     struct worker *w = worker_of(r);
     uint64_t now = net_clock_us();
+    struct msg m;
 
     if (now < w->looked_us + LOOK_US)
         return;
     w->looked_us = now;
-    if (listen_to(r) == MSG_STOP)
+    if (listen_to(r, &m) == MSG_STOP)
         run_stop();
-    if (now >= w->alive_us + ALIVE_US) {
-        tell(r, MSG_ALIVE);
-        w->alive_us = now;
-    }
+    say_alive(r);
+}
+
+/* One turn of who waits for the coordinator. */
+static unsigned wait_turn(struct run *r, struct msg *m)
+{
+    net_turn(&r->net, BARRIER_TURN_US);
+    say_alive(r);
+    return listen_to(r, m);
 }
 
 /* All begin together. Meanwhile connections are kept alive. */
 static bool wait_for_all(struct run *r)
 {
     unsigned said = 0;
+    struct msg m;
 
     tell(r, MSG_READY);
-    while (said != MSG_GO && said != MSG_STOP && !r->is_broken && !worker_of(r)->is_gone) {
-        net_turn(&r->net, BARRIER_TURN_US);
-        said = listen_to(r);
-        if (net_clock_us() >= worker_of(r)->alive_us + ALIVE_US) {
-            tell(r, MSG_ALIVE);
-            worker_of(r)->alive_us = net_clock_us();
-        }
-    }
+    while (said != MSG_GO && said != MSG_STOP && !r->is_broken && !worker_of(r)->is_gone)
+        said = wait_turn(r, &m);
     if (said != MSG_GO)
         run_fault(r, NULL, "stopped before the traffic");
     return said == MSG_GO;
+}
+
+/* Of a broken run too: the others wait for it. */
+static void exchange_tops(struct run *r)
+{
+    struct worker *w = worker_of(r);
+    struct buf mine = {0};
+    unsigned said = 0;
+    struct msg m;
+
+    run_tops(r, &mine);
+    if (!link_send(&w->link, MSG_TOPS, buf_get(&mine)))
+        w->is_gone = true;
+    buf_deinit(&mine);
+    while (said != MSG_TOPS && !w->is_gone)
+        said = wait_turn(r, &m);
+    if (said == MSG_TOPS && !run_expect(r, m.body))
+        run_fault(r, &r->faults.wrong, "other workers saw seqs that are absurdly far ahead of ours");
 }
 
 static bool at_stage(struct run *r, enum run_stage stage)
 {
     switch (stage) {
     case RUN_READY:
+    case RUN_LOGGED_IN:
         return wait_for_all(r);
+    case RUN_ANSWERED:
+        exchange_tops(r);
+        return true;
     case RUN_TURN:
         on_turn(r);
         return true;
@@ -113,7 +145,7 @@ static bool do_run(struct worker *w, const struct job *j, const struct load_opti
 {
     struct run r;
     struct buf result = {0};
-    struct run_part part = {j->run, j->base, j->users};
+    struct run_part part = {j->run, j->base, j->users, j->workers, j->at, j->ids};
     enum err err = run_init(&r, o, &part);
     bool is_done = false;
 

@@ -17,7 +17,7 @@ struct member {
     pid_t pid; /* 0: on another machine, or not our child */
     struct link link;
     enum member_state state;
-    bool has_ended;
+    bool has_ended, has_tops;
     uint64_t heard_us;
     struct buf result;
 };
@@ -26,7 +26,11 @@ struct workers {
     struct secret secret;
     struct member v[WORKERS_MAX];
     size_t n;
-    bool has_failed, is_going, is_begun, is_ended;
+    size_t gates; /* how often all must still be ready */
+    bool has_failed, is_begun, is_ended;
+    bool is_shared, is_told; /* groups are shared; all were told how far they came */
+    uint64_t *tops;
+    size_t n_tops;
 };
 
 void workers_part(size_t users, size_t unit, size_t n, size_t at, size_t *from, size_t *to)
@@ -58,13 +62,14 @@ static bool all(const struct workers *w, bool (*is)(const struct member *))
 
 static bool is_over(const struct member *m) { return !is_alive(m); }
 static bool is_ready(const struct member *m) { return m->state == MEMBER_READY; }
+static bool has_tops(const struct member *m) { return m->has_tops || !is_alive(m); }
 static bool has_ended(const struct member *m) { return m->has_ended || !is_alive(m); }
 
-static void send_all(struct workers *w, enum msg_type type)
+static void send_all(struct workers *w, enum msg_type type, struct str body)
 {
     for (size_t i = 0; i < w->n; i++) {
         if (is_alive(&w->v[i]))
-            (void)!link_send(&w->v[i].link, type, STR("")); /* if it is gone, receiving says so */
+            (void)!link_send(&w->v[i].link, type, body); /* if it is gone, receiving says so */
     }
 }
 
@@ -111,7 +116,7 @@ static void bury(struct workers *w, struct member *m, bool is_dead, const char *
         (void)reap(m, &(int){0});
     run_fault(w->sum, &w->sum->faults.workers, STR_FMT, STR_ARG(buf_get(&text)));
     buf_deinit(&text);
-    send_all(w, MSG_STOP);
+    send_all(w, MSG_STOP, STR(""));
 }
 
 static void fail(struct workers *w, struct member *m, struct str why)
@@ -121,7 +126,7 @@ static void fail(struct workers *w, struct member *m, struct str why)
         w->has_failed = true;
     run_fault(w->sum, NULL, "%s: " STR_FMT, m->name, STR_ARG(why));
     link_close(&m->link);
-    send_all(w, MSG_STOP);
+    send_all(w, MSG_STOP, STR(""));
 }
 
 static void begin(struct workers *w)
@@ -131,6 +136,13 @@ static void begin(struct workers *w)
     w->is_begun = true;
     run_snapshot(w->sum, &w->sum->begin);
     run_ask_server(w->sum, &w->sum->scrapes[0]);
+}
+
+static void hear_tops(struct workers *w, struct member *m, struct str body)
+{
+    if (!w->is_shared || m->has_tops || !tops_merge(body, w->tops, w->n_tops))
+        bury(w, m, false, "says what cannot be read of how far its groups came, and was let go");
+    m->has_tops = true;
 }
 
 static void hear(struct workers *w, struct member *m, const struct msg *msg)
@@ -153,6 +165,9 @@ static void hear(struct workers *w, struct member *m, const struct msg *msg)
         return;
     case MSG_FAILED:
         fail(w, m, msg->body);
+        return;
+    case MSG_TOPS:
+        hear_tops(w, m, msg->body);
         return;
     case MSG_ALIVE:
         return;
@@ -184,6 +199,25 @@ static void receive(struct workers *w, struct member *m)
     }
 }
 
+/* All are as far: they go on. */
+static void open_gate(struct workers *w)
+{
+    w->gates--;
+    for (size_t i = 0; i < w->n; i++)
+        w->v[i].state = w->gates ? MEMBER_STARTING : MEMBER_RUNNING;
+    send_all(w, MSG_GO, STR(""));
+}
+
+static void tell_tops(struct workers *w)
+{
+    struct buf body = {0};
+
+    w->is_told = true;
+    tops_encode(w->tops, w->n_tops, &body);
+    send_all(w, MSG_TOPS, buf_get(&body));
+    buf_deinit(&body);
+}
+
 static void turn(struct workers *w)
 {
     struct pollfd p[WORKERS_MAX];
@@ -195,15 +229,13 @@ static void turn(struct workers *w)
     }
     (void)poll(p, n, TURN_MS);
     if (run_take_stop())
-        send_all(w, MSG_STOP);
+        send_all(w, MSG_STOP, STR(""));
     for (size_t i = 0; i < w->n; i++)
         receive(w, &w->v[i]);
-    if (!w->is_going && all(w, is_ready)) {
-        w->is_going = true;
-        for (size_t i = 0; i < w->n; i++)
-            w->v[i].state = MEMBER_RUNNING;
-        send_all(w, MSG_GO);
-    }
+    if (w->gates && all(w, is_ready))
+        open_gate(w);
+    if (w->is_shared && !w->is_told && all(w, has_tops))
+        tell_tops(w);
     if (w->is_begun && !w->is_ended && all(w, has_ended)) {
         w->is_ended = true;
         run_snapshot(w->sum, &w->sum->end);
@@ -299,35 +331,90 @@ static void put_options(const struct workers *w, size_t at, struct buf *out)
     o.rate = share(o.rate, w->n, at);
     o.act_rate = share(o.act_rate, w->n, at);
     o.max_entries = share(o.max_entries, w->n, at);
-    o.seed = (o.seed + (int64_t)at) & INT64_MAX;
+    o.shared_groups = w->is_shared;
+    if (!w->is_shared) /* the texts of who writes to another worker's users must be known there */
+        o.seed = (o.seed + (int64_t)at) & INT64_MAX;
     load_options_args(&o, out);
+}
+
+static void put_ids(const struct run *r, struct buf *out)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        buf_str(out, r->users.v[i].id);
+        buf_char(out, '\n');
+    }
+}
+
+/* The users [*from, *to) of worker `at`. */
+static void part_of(const struct workers *w, size_t at, size_t *from, size_t *to)
+{
+    size_t group = (size_t)w->sum->o->group_size;
+
+    if (!w->is_shared) {
+        workers_part(w->sum->n, run_unit(w->sum->o), w->n, at, from, to);
+        return;
+    }
+    *from = crowd_first(group, w->n_tops, w->n, at);
+    *to = crowd_first(group, w->n_tops, w->n, at + 1);
 }
 
 static bool send_job(struct workers *w, size_t at, uint32_t run)
 {
-    struct buf options = {0}, lines = {0}, body = {0};
+    struct buf options = {0}, lines = {0}, ids = {0}, body = {0};
     const struct run *r = w->sum;
+    struct job job;
     size_t from, to;
     bool is_sent;
 
-    workers_part(r->n, run_unit(r->o), w->n, at, &from, &to);
+    part_of(w, at, &from, &to);
     for (size_t i = from; i < to; i++) {
         const struct user *u = &r->users.v[i];
         buf_printf(&lines, STR_FMT "\t" STR_FMT "\t" STR_FMT "\t" STR_FMT "\n", STR_ARG(u->name), STR_ARG(u->id),
                    STR_ARG(u->device), STR_ARG(u->token));
     }
     put_options(w, at, &options);
-    job_encode(
-        &(struct job){.run = run, .base = (uint32_t)from, .options = buf_get(&options), .users = buf_get(&lines)},
-        &body);
+    job = (struct job){.run = run, .base = (uint32_t)from, .options = buf_get(&options), .users = buf_get(&lines)};
+    if (w->is_shared) {
+        put_ids(r, &ids);
+        job.workers = (uint32_t)w->n;
+        job.at = (uint32_t)at;
+        job.ids = buf_get(&ids);
+    }
+    job_encode(&job, &body);
     is_sent = body.len <= MSG_JOB_MAX && link_send(&w->v[at].link, MSG_JOB, buf_get(&body));
     if (!is_sent)
         run_fault(w->sum, NULL, "%s does not take its job", w->v[at].name);
     w->v[at].heard_us = net_clock_us();
     buf_deinit(&options);
     buf_deinit(&lines);
+    buf_deinit(&ids);
     buf_deinit(&body);
     return is_sent;
+}
+
+/* Whether groups are shared, and can be. */
+static enum err plan_groups(struct workers *w, bool is_here)
+{
+    const struct load_options *o = w->sum->o;
+    size_t groups = w->sum->n / run_unit(o);
+
+    w->gates = 1;
+    w->is_shared = o->shared_groups || (o->scenario == SCENARIO_GROUPS && !o->spread && groups < w->n);
+    if (!w->is_shared)
+        return ERR_OK;
+    if (!is_here || (size_t)o->group_size < w->n) {
+        run_fault(w->sum, NULL, "a group can be shared among processes of this machine only, each with a member of it");
+        return ERR_INVALID;
+    }
+    if ((o->rate || o->max_entries) && (size_t)o->senders < w->n) {
+        run_fault(w->sum, NULL, "--rate and --max-entries are shared by the writers: each worker needs one of a group");
+        return ERR_INVALID;
+    }
+    w->gates = 2;
+    w->sum->crowd.n = w->n;
+    w->n_tops = groups;
+    w->tops = mem_new_array(uint64_t, groups);
+    return ERR_OK;
 }
 
 /* How many, and are the shares whole? */
@@ -336,8 +423,9 @@ static enum err plan(struct workers *w)
     const struct load_options *o = w->sum->o;
     struct str rest = str_c(o->workers), one;
     int64_t n = 0;
+    bool is_here = str_to_i64(rest, 1, WORKERS_MAX, &n);
 
-    if (!str_to_i64(rest, 1, WORKERS_MAX, &n)) {
+    if (!is_here) {
         for (n = 1; str_cut(rest, ',', &one, &rest);)
             n++;
     }
@@ -346,7 +434,9 @@ static enum err plan(struct workers *w)
         return ERR_INVALID;
     }
     w->n = (size_t)n;
-    if (w->sum->n / run_unit(o) < w->n || w->sum->n / w->n < 2) {
+    if (plan_groups(w, is_here) != ERR_OK)
+        return ERR_INVALID;
+    if ((!w->is_shared && w->sum->n / run_unit(o) < w->n) || w->sum->n / w->n < 2) {
         run_fault(w->sum, NULL, "%zu connections are too few for %zu workers: each has whole rooms", w->sum->n, w->n);
         return ERR_INVALID;
     }
@@ -405,6 +495,7 @@ static void end(struct workers *w)
         (void)reap(m, &(int){0});
         buf_deinit(&m->result);
     }
+    mem_free(w->tops);
     mem_free(w);
 }
 

@@ -1,10 +1,14 @@
 /* workers: the coordinator of a run that several processes do, on this machine or on others.
  *
  * Whole rooms stay in one worker, so each checks its own deliveries; the users' numbers are different in all, so an
- * entry that goes to another worker's user is a stray there. The results are added up into one run, as if one process
- * had done it. A worker that dies or says nothing for WORKER_SILENT_S is named, and the others are stopped.
+ * entry that goes to another worker's user is a stray there. Groups that are shared, since there are fewer of them than
+ * workers or --shared-groups asks for it, are checked as parley_load_crowd.h says. The results are added up into one
+ * run, as if one process had done it. A worker that dies or says nothing for WORKER_SILENT_S is named, and the others
+ * are stopped.
  *
- *   starting → ready → (all are: go) running → done, dead or failed */
+ *   starting → ready → (all are: go) running → done, dead or failed
+ *
+ * With shared groups ready and go come twice: when all are logged in, and when all know of their group. */
 #pragma once
 #include "cmd/parley_load_link.h"
 #include "cmd/parley_load_run.h"

@@ -1,18 +1,24 @@
 /* parleyd: the server. Reads its options, opens, runs until a signal: TERM and INT drain and end it, HUP reads the
- * options again and takes over what can change while it runs (the log level). */
+ * options again and takes over what can change while it runs (the log level, the certificate). */
 #include "cmd/parleyd_restart.h"
 #include "cmd/parleyd_server.h"
 #include "base/log.h"
 #include <signal.h>
 #include <stdio.h>
 
-static void reload(int argc, char **argv)
+static void reload(struct server *server, int argc, char **argv)
 {
     struct options fresh = {0};
+    char *why = NULL;
     int level;
 
     if (options_load(argc, argv, &fresh) != ERR_OK || options_log_level(fresh.log_level, &level) != ERR_OK) {
         log_warn("reload_refused", "reason=options");
+        return;
+    }
+    if (server_reload(server, &fresh, &why) != ERR_OK) {
+        log_warn("reload_refused", "reason=tls why=\"%s\"", why);
+        mem_free(why);
         return;
     }
     log_set_level((enum log_level)level);
@@ -20,7 +26,7 @@ static void reload(int argc, char **argv)
 }
 
 /* Signals are blocked in every thread and taken here, one after the other. */
-static void wait_for_end(const sigset_t *signals, int argc, char **argv)
+static void wait_for_end(struct server *server, const sigset_t *signals, int argc, char **argv)
 {
     for (;;) {
         int number = 0;
@@ -30,7 +36,7 @@ static void wait_for_end(const sigset_t *signals, int argc, char **argv)
             log_info("stopping", "signal=%d", number);
             return;
         }
-        reload(argc, argv);
+        reload(server, argc, argv);
     }
 }
 
@@ -52,7 +58,7 @@ static int run(const struct options *o, int argc, char **argv)
     TRY(server_start(server, &why));
     printf("parleyd listening on %s:%d\n", server_host(server), server_port(server));
     fflush(stdout);
-    wait_for_end(&signals, argc, argv);
+    wait_for_end(server, &signals, argc, argv);
     server_stop(server);
 out:
     if (err != ERR_OK)

@@ -8,6 +8,9 @@
 static const struct conf_option table[] = {
     {"listen", CONF_TEXT, AT(listen), "127.0.0.1:7070", 0, 0,
      "address and port of WebSocket and HTTP; port 0 takes a free one"},
+    {"tls-cert", CONF_TEXT, AT(tls_cert), "", 0, 0,
+     "file of the certificate and its chain (PEM): wss and https are served in place of ws and http"},
+    {"tls-key", CONF_TEXT, AT(tls_key), "", 0, 0, "file of the certificate's private key (PEM)"},
     {"data", CONF_TEXT, AT(data), "data", 0, 0, "the data folder, made when it is not there"},
     {"bus", CONF_TEXT, AT(bus), "local", 0, 0, "how the parts talk: local (threads of this process)"},
     {"roles", CONF_TEXT, AT(roles), "all", 0, 0, "which parts run here: all"},
@@ -81,6 +84,8 @@ static const char *complaint(const struct options *o)
         return "bus: this version knows only local";
     if (!str_eq(str_c(o->roles), STR("all")))
         return "roles: this version knows only all";
+    if (!o->tls_cert[0] != !o->tls_key[0])
+        return "tls-cert and tls-key: both are needed, or none";
     if (options_log_level(o->log_level, &level) != ERR_OK)
         return "log-level: error, warn, info or debug";
     return NULL;

@@ -3,7 +3,7 @@
 #include "base/conf.h"
 
 struct options {
-    const char *listen, *data, *bus, *roles, *log_level;
+    const char *listen, *data, *bus, *roles, *log_level, *tls_cert, *tls_key;
     int64_t stores, threads, group_members, convs_bytes, heads_bytes;
     int64_t memtable_bytes, merge_rate, cache_bytes, segment_bytes, in_flight_bytes;
     int64_t linger_us, heartbeat_ms, erase_within_ms;

@@ -8,6 +8,7 @@
 #include "cmd/parleyd_restart.h"
 #include "gateway/admission.h"
 #include "gateway/gateway.h"
+#include "gateway/tls.h"
 #include "proto/metrics.h"
 #include "services/account_gate.h"
 #include "services/directory.h"
@@ -44,6 +45,7 @@ struct server {
     struct metrics *metrics;
     struct admission *admission;
     uint32_t connections; /* that may be open */
+    struct tls *tls;      /* NULL: plain */
     struct bus *bus;
     struct world world;
     struct pool *pool, *hashers;
@@ -413,6 +415,8 @@ enum err server_open(const struct options *o, struct server **out, char **why)
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->drained, NULL);
     TRY(options_address(o->listen, s->host, &s->port));
+    if (o->tls_cert[0])
+        TRY(tls_load(s->env, o->tls_cert, o->tls_key, &s->tls, why));
     err = gateway_try(s->host, s->port); /* before a folder is made for nothing */
     say_listening(why, o->listen, err);
     TRY(err);
@@ -480,6 +484,7 @@ enum err server_start(struct server *s, char **why)
                                                   .heartbeat_ms = s->options.heartbeat_ms,
                                                   .rate_limit = s->options.rate_limit,
                                                   .admission = s->admission,
+                                                  .tls = s->tls,
                                                   .epoch = s->data.epoch,
                                                   .revocations = &s->world.revocations,
                                                   .ready = &s->ready},
@@ -497,6 +502,46 @@ enum err server_start(struct server *s, char **why)
 out:
     say_listening(why, s->options.listen, err);
     return err;
+}
+
+struct reload_msg {
+    struct msg msg;
+    struct gateway *gateway;
+    struct tls *tls;
+};
+static void reload_gateway(struct msg *m)
+{
+    struct reload_msg *r = container_of(m, struct reload_msg, msg);
+
+    gateway_secure(r->gateway, r->tls);
+    tls_unref(r->tls);
+    mem_free(r);
+}
+
+static char *sentence(const char *text) { return mem_dup(str_c(text)); }
+
+enum err server_reload(struct server *s, const struct options *fresh, char **why)
+{
+    struct tls *tls = NULL;
+    enum err err;
+
+    if (!fresh->tls_cert[0] != !s->tls) {
+        *why = sentence("TLS is begun and ended by a restart only");
+        return ERR_INVALID;
+    }
+    if (!s->tls)
+        return ERR_OK;
+    err = tls_load(s->env, fresh->tls_cert, fresh->tls_key, &tls, why);
+    if (err != ERR_OK)
+        return err;
+    for (unsigned i = 0; i < s->n_cores; i++) {
+        struct reload_msg *m = mem_new(struct reload_msg);
+        *m = (struct reload_msg){{.run = reload_gateway}, s->cores[i].gateway, tls_ref(tls)};
+        mailbox_post(loop_mailbox(s->cores[i].loop), &m->msg);
+    }
+    tls_unref(s->tls);
+    s->tls = tls;
+    return ERR_OK;
 }
 
 const char *server_host(const struct server *s) { return s->host; }
@@ -599,6 +644,7 @@ void server_close(struct server *s)
     bus_destroy(s->bus);
     metrics_destroy(s->metrics);
     admission_destroy(s->admission);
+    tls_unref(s->tls);
     data_dir_close(&s->data);
     mem_free(s->cores);
     mem_free(s->stores);

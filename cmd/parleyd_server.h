@@ -12,6 +12,8 @@ MUST_CHECK enum err server_open(const struct options *o, struct server **out, ch
 MUST_CHECK enum err server_start(struct server *s, char **why);
 const char *server_host(const struct server *s);
 int server_port(const struct server *s);
+/* Reads the certificate anew, for connections from now on. INVALID with *why (mem_free): the old one stays. */
+MUST_CHECK enum err server_reload(struct server *s, const struct options *fresh, char **why);
 /* Drains (1001 to everybody, at most 5 s) and ends the threads. */
 void server_stop(struct server *s);
 void server_close(struct server *s);

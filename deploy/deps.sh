@@ -8,9 +8,9 @@
 # Says what it is about to install before it does, asks for root by sudo only then, and does nothing when all is there.
 set -eu
 
-build="gcc make libc6-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libsqlite3-dev libjansson-dev
+build="gcc make libc6-dev libwebsockets-dev libwebsockets-evlib-uv libssl-dev libuv1-dev libsqlite3-dev libjansson-dev
        libsodium-dev liblz4-dev libxxhash-dev zlib1g-dev curl"
-test="libcmocka-dev python3 python3-websockets librocksdb-dev libleveldb-dev"
+test="libcmocka-dev openssl python3 python3-websockets librocksdb-dev libleveldb-dev"
 check="clang libclang-rt-dev clang-format valgrind"
 
 case "${1:-build}" in

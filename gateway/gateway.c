@@ -4,6 +4,7 @@
 #include "gateway/listener.h"
 #include "gateway/reply.h"
 #include "gateway/session.h"
+#include "gateway/tls.h"
 #include "gateway/ws.h"
 #include "proto/openapi.h"
 #include <unistd.h>
@@ -192,15 +193,33 @@ static enum err open_lws(struct gateway *g)
         .max_http_header_pool = HEADER_TABLES,
         .pt_serv_buf_size = SERVICE_BUFFER,
         .vhost_name = "parley",
+        .alpn = "http/1.1", /* frames are written raw */
         .pcontext = &g->lws,
     };
 
+    if (g->conf.tls)
+        info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
     lws_set_log_level(0, NULL); /* what it calls an error is mostly a peer's fault */
     g->lws = lws_create_context(&info);
     if (!g->lws)
         return ERR_IO;
     g->vhost = lws_create_vhost(g->lws, &info);
-    return g->vhost ? ERR_OK : ERR_IO;
+    /* Without its certificate it must not serve at all. */
+    return g->vhost && (!g->conf.tls || g->tls_context) ? ERR_OK : ERR_IO;
+}
+
+int gateway_tls_ready(struct gateway *g, void *context)
+{
+    if (tls_apply(g->conf.tls, context) != ERR_OK)
+        return -1;
+    g->tls_context = context;
+    return 0;
+}
+
+void gateway_secure(struct gateway *g, struct tls *tls)
+{
+    if (tls_apply(tls, g->tls_context) != ERR_OK)
+        log_warn("reload_refused", "reason=tls");
 }
 
 static void drain_step(struct timer *t);
@@ -234,6 +253,7 @@ enum err gateway_create(const struct gateway_conf *c, struct gateway **out)
 
     init(g, c);
     TRY(open_lws(g));
+    g->conf.tls = NULL; /* was borrowed */
     TRY(listener_open(c->loop, c->host, c->listen_port, c->shares_port, on_accept, g, &g->listener));
     g->conf.listen_port = listener_port(g->listener);
     *out = g;

@@ -15,6 +15,7 @@
 struct env;
 struct gateway;
 struct admission;
+struct tls;
 
 struct gateway_conf {
     struct loop *loop;
@@ -28,6 +29,7 @@ struct gateway_conf {
     int64_t heartbeat_ms;
     bool rate_limit;
     struct admission *admission;         /* of all gateways of the process */
+    struct tls *tls;                     /* NULL: plain. Borrowed for the call, as of gateway_secure */
     const char *epoch;                   /* of this server's history */
     const _Atomic uint64_t *revocations; /* see proto/auth.h */
     const _Atomic bool *ready;           /* until then ops are `unavailable` and /readyz says 503 */
@@ -39,6 +41,8 @@ MUST_CHECK enum err gateway_create(const struct gateway_conf *c, struct gateway 
 /* Whether the first one could listen there, with the same errors: before anything else is begun. */
 MUST_CHECK enum err gateway_try(const char *host, int port);
 int gateway_port(const struct gateway *g);
+/* Another certificate for connections from now on; of a gateway that was created with one. Thread: its loop's. */
+void gateway_secure(struct gateway *g, struct tls *tls);
 
 /* Stops accepting and reading, lets requests under way end, closes every connection with 1001 and what it is still owed
  * flushed. Waits for nobody longer than 4.5 s. Then done runs, once, from the loop. */

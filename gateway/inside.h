@@ -45,6 +45,7 @@ struct gateway {
     struct gateway_conf conf;
     struct lws_context *lws;
     struct lws_vhost *vhost;
+    void *tls_context; /* OpenSSL's, inside the vhost; NULL: plain */
     struct listener *listener;
     struct turn_hook flush;
     struct msg another_turn; /* posted when a session got something to write: it may be after this turn's flush */
@@ -91,5 +92,6 @@ void gateway_ask(struct gateway *g, struct request *r);
 void gateway_known(struct gateway *g, struct conn *c); /* a good token came on this connection */
 bool gateway_is_strange_for_long(const struct gateway *g, const struct conn *c);
 void gateway_visit_over(struct gateway *g, struct visit *v); /* its descriptor is free; v is */
+int gateway_tls_ready(struct gateway *g, void *context); /* libwebsockets has made its TLS; -1: it is not to go on */
 /* Called by whoever ended: a drain may be over. */
 void gateway_one_gone(struct gateway *g);

@@ -56,6 +56,7 @@ enum {
 struct session {
     struct conn conn;
     uint32_t refs;
+    uint32_t reads;  /* those of the pending that read and are with the services */
     struct lws *wsi; /* NULL when the connection is gone */
     struct gateway *g;
     struct link all, dirty, by_user;
@@ -72,7 +73,6 @@ struct session {
     uint32_t held_len;
     uint32_t losses;                        /* the gateway's count that this session knows of */
     uint32_t pending, pending_bytes;        /* requests under way */
-    uint32_t reads;                         /* those of them that read and are with the services */
     struct request *waiting, *waiting_last; /* reads that are not yet, a list by msg.next */
     uint32_t in_lws;                        /* bytes that libwebsockets may still hold */
     uint32_t read_end;                      /* where the last payload ended in the read buffer */

@@ -243,7 +243,8 @@ int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
     struct visit *v = visit_of(wsi);
     int rc;
 
-    (void)user;
+    if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
+        return gateway_tls_ready(gateway_of(wsi), user);
     if (!v)
         return 0; /* a connection that is just being taken over, or one of libwebsockets' own */
     if (s)

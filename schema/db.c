@@ -10,8 +10,9 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-/* A reader waits for recovery at most. The writer has no rival but an operator's shell, and its caller tries again. */
-enum { READER_BUSY_MS = 5000, WRITER_BUSY_MS = 100, CACHE_KIB = 16384 };
+/* A reader waits for recovery at most. The writer has no rival but an operator's shell, and its caller tries again. A
+ * reader's own cache needs to hold the inner pages; a leaf, one of very many, is in the system's cache as well. */
+enum { READER_BUSY_MS = 5000, WRITER_BUSY_MS = 100, CACHE_KIB = 16384, READER_CACHE_KIB = 1024 };
 
 struct kept {
     const char *sql;
@@ -148,20 +149,26 @@ static enum err make_private(const char *path)
     return ERR_OK;
 }
 
+static enum err set_cache(struct db *d, int kib)
+{
+    char set[64];
+
+    snprintf(set, sizeof set, "PRAGMA cache_size = -%d", kib);
+    return exec(d, set);
+}
+
 enum err db_open(const char *path, struct db **out)
 {
     struct db *d = NULL;
-    char cache[64];
     enum err err;
 
-    snprintf(cache, sizeof cache, "PRAGMA cache_size = -%d", CACHE_KIB);
     TRY(make_private(path));
     TRY(handle_open(path, SQLITE_OPEN_READWRITE, WRITER_BUSY_MS, &d));
     TRY(exec(d, "PRAGMA journal_mode = WAL"));
     TRY(exec(d, "PRAGMA synchronous = NORMAL"));
     TRY(exec(d, "PRAGMA secure_delete = ON"));
     TRY(exec(d, "PRAGMA foreign_keys = ON"));
-    TRY(exec(d, cache));
+    TRY(set_cache(d, CACHE_KIB));
     TRY(exec(d, "PRAGMA wal_autocheckpoint = 0"));
     sqlite3_wal_hook(d->h, on_wal, d); /* after the pragma, which sets a hook of its own */
     TRY(migrate(d));
@@ -179,7 +186,7 @@ enum err db_open_reader(const char *path, struct db **out)
 
     TRY(handle_open(path, SQLITE_OPEN_READONLY, READER_BUSY_MS, &d));
     TRY(exec(d, "PRAGMA query_only = ON"));
-    TRY(exec(d, "PRAGMA cache_size = -16384"));
+    TRY(set_cache(d, READER_CACHE_KIB));
     *out = d;
     d = NULL;
 out:

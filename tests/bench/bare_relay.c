@@ -223,13 +223,11 @@ static void on_send(struct relay *r, struct link *l, struct str id, struct str s
     enter(r, l, (size_t)at, id, "message", cid, str_of(s.p + 1, s.len - 2));
 }
 
-static void on_group(struct relay *r, struct link *l, struct str id, struct str s)
+static void add_members(struct relay *r, struct chat *c, struct str list)
 {
-    struct str cid = field(&s, "\"cid\":\"", '"'), list = field(&s, "\"members\":[", ']'), one;
-    size_t at = chat_add(r, list.len / 4 + 2);
-    struct chat *c = &r->chats[at];
+    struct str one;
 
-    c->members[c->n++] = l->user;
+    c->members = mem_realloc(c->members, (c->n + list.len / 4 + 2) * sizeof *c->members);
     while (list.len) {
         int user;
         if (!str_cut(list, ',', &one, &list)) {
@@ -240,7 +238,27 @@ static void on_group(struct relay *r, struct link *l, struct str id, struct str 
         if (user != NOBODY)
             c->members[c->n++] = user;
     }
+}
+
+static void on_group(struct relay *r, struct link *l, struct str id, struct str s)
+{
+    struct str cid = field(&s, "\"cid\":\"", '"'), list = field(&s, "\"members\":[", ']');
+    size_t at = chat_add(r, 1);
+
+    r->chats[at].members[r->chats[at].n++] = l->user;
+    add_members(r, &r->chats[at], list);
     enter(r, l, at, id, "created", cid, STR(""));
+}
+
+static void on_add(struct relay *r, struct link *l, struct str id, struct str s)
+{
+    struct str conv = field(&s, "\"conv\":\"r", '"'), cid = field(&s, "\"cid\":\"", '"');
+    int64_t at;
+
+    if (!str_to_i64(conv, 0, (int64_t)r->n_chats - 1, &at))
+        return;
+    add_members(r, &r->chats[at], field(&s, "\"users\":[", ']'));
+    enter(r, l, (size_t)at, id, "members", cid, STR(""));
 }
 
 static void on_request(struct relay *r, struct link *l, struct str s)
@@ -251,6 +269,8 @@ static void on_request(struct relay *r, struct link *l, struct str s)
         on_send(r, l, id, s);
     } else if (str_eq(op, STR("group.create")) && l->user != NOBODY) {
         on_group(r, l, id, s);
+    } else if (str_eq(op, STR("group.add")) && l->user != NOBODY) {
+        on_add(r, l, id, s);
     } else if (str_eq(op, STR("auth"))) {
         l->user = user_by(r, field(&s, "\"token\":\"", '"'), true);
         if (l->user != NOBODY)

@@ -2,9 +2,10 @@
 
     bench.py BUILD
 
-In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_IDLE connections (15000), BENCH_ENTRIES on disk
-for the start (1000000), BENCH_HISTORY entries on disk for cold pages and sync (20000000), BENCH_ONLY, a comma list of pairs,
-groups, rate, idle, resume, storm, history, cold, sync, start.
+In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_CROWD members of the large group (10000) and
+BENCH_WORKERS generator processes that share it (2), BENCH_IDLE connections (15000), BENCH_SERVERS with so many each (6),
+BENCH_ENTRIES on disk for the start (1000000), BENCH_HISTORY entries on disk for cold pages and sync (20000000), BENCH_ONLY,
+a comma list of pairs, groups, crowd, rate, idle, resume, storm, history, cold, sync, start, many.
 
 Every server is fresh: a free port, a temporary data folder beside BUILD (so that its disk is the one measured), users made by
 `parley users seed`. Server and generator share this machine's cores, as the targets say. Ends with 1 when the load generator
@@ -16,6 +17,7 @@ server is restarted and the kernel lets go of its files (posix_fadvise, which ne
 Rows "x the bare relay" divide by tests/bench/bare_relay.c, which does only what kernel and disk ask for, driven by the same
 generator with the same options, in turns with the server: what else the machine does then meets both.
 """
+import contextlib
 import http.client
 import json
 import os
@@ -35,9 +37,13 @@ SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
 IDLE = int(os.environ.get("BENCH_IDLE", "15000"))
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
 HISTORY = int(os.environ.get("BENCH_HISTORY", "20000000"))
-ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,rate,idle,resume,storm,history,cold,sync,start").split(",")
+CROWD = int(os.environ.get("BENCH_CROWD", "10000"))
+WORKERS = int(os.environ.get("BENCH_WORKERS", "2"))
+SERVERS = int(os.environ.get("BENCH_SERVERS", "6"))
+ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,crowd,rate,idle,many,resume,storm,history,cold,sync,start").split(",")
 CONNECTIONS = 1000
 WARM = 200  # connections that read the same pages again and again
+IDLE_SECONDS = 20
 START_DEADLINE = 120.0
 GAUGES_SECONDS = 1.5  # how late a gauge of the server may be
 
@@ -47,10 +53,11 @@ class Failed(Exception):
 
 
 class Server:
-    """parleyd on a free port, with `users` seeded users in a data folder of its own; stopped by its pid."""
+    """parleyd on a free port, with `users` seeded users in a data folder of its own; stopped by its pid. `options` are
+    parleyd's; `prefix` comes before its command."""
 
-    def __init__(self, build, users):
-        self.build = build
+    def __init__(self, build, users, *options, address="127.0.0.1", prefix=()):
+        self.build, self.options, self.address, self.prefix = build, list(map(str, options)), address, list(prefix)
         self.folder = tempfile.mkdtemp(prefix="bench-", dir=build)
         self.data = os.path.join(self.folder, "data")
         self.users = os.path.join(self.folder, "users")
@@ -63,7 +70,8 @@ class Server:
         began = time.monotonic()
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(self.build, "parleyd"), "--listen", "127.0.0.1:0", "--data", self.data, "--rate-limit", "off"],
+                [*self.prefix, os.path.join(self.build, "parleyd"), "--listen", f"{self.address}:0", "--data", self.data, "--rate-limit",
+                 "off", *self.options],
                 stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline()
         if "listening on " not in line:
@@ -76,7 +84,7 @@ class Server:
         return time.monotonic() - began
 
     def is_ready(self):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        c = http.client.HTTPConnection(self.address, self.port, timeout=5)
         try:
             c.request("GET", "/readyz")
             return c.getresponse().status == 200
@@ -96,10 +104,24 @@ class Server:
         with open(os.path.join(self.folder, "log"), errors="replace") as f:
             return "".join(f.readlines()[-20:])
 
-    def load(self, *args):
+    def metric(self, name):
+        c = http.client.HTTPConnection(self.address, self.port, timeout=30)
+        try:
+            c.request("GET", "/metrics")
+            for line in c.getresponse().read().decode().splitlines():
+                if line.startswith(name + " "):
+                    return float(line.split()[1])
+        finally:
+            c.close()
+        raise Failed(f"/metrics has no {name}")
+
+    def command(self, *args):
+        return [os.path.join(self.build, "parley-load"), "--url", f"ws://{self.address}:{self.port}/v1/ws", "--users", self.users,
+                "--server-pid", str(self.process.pid), "--json", "-", *map(str, args)]
+
+    def load(self, *args, prefix=()):
         """One run of the load generator; its JSON."""
-        command = [os.path.join(self.build, "parley-load"), "--url", f"ws://127.0.0.1:{self.port}/v1/ws", "--users", self.users,
-                   "--server-pid", str(self.process.pid), "--json", "-", *map(str, args)]
+        command = [*prefix, *self.command(*args)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode == 2 or not done.stdout:
             raise Failed(f"{' '.join(command)}\n{done.stderr}{self.tail()}")
@@ -222,15 +244,18 @@ class Report:
         self.rows, self.runs, self.failures = [], [], []
 
     def row(self, name, unit, values, target, is_least=False):
-        """A target holds when the median is at most (at least) the target. None: no target, only said."""
+        """A target holds when the median is at most (at least) the target. None: no target, only said. What is printed behind
+        the target is the value's ratio to it."""
         value = statistics.median(values)
         holds = None if target is None else value >= target if is_least else value <= target
-        self.rows.append({"name": name, "value": value, "unit": unit, "target": target, "least": is_least, "holds": holds,
-                          "runs": values})
+        ratio = value / target if target else None
+        self.rows.append({"name": name, "value": value, "unit": unit, "target": target, "least": is_least, "ratio": ratio,
+                          "holds": holds, "runs": values})
         word = "" if holds is None else "holds" if holds else "missed"
         wanted = "" if target is None else f"{'>=' if is_least else '<='} {target:,g}"
         spread = f"{min(values):,.2f} to {max(values):,.2f}"
-        print(f"{name:<58} {value:>12,.2f} {unit:<10} {wanted:>11}  {word:<7} {spread}", flush=True)
+        of = "" if ratio is None else f"{ratio:.2f}"
+        print(f"{name:<62} {value:>12,.2f} {unit:<10} {wanted:>11} {of:>6}  {word:<7} {spread}", flush=True)
 
     def keep(self, results):
         self.runs += results
@@ -245,10 +270,10 @@ def cpu(results):
     return [r["server"]["cpu_us_per_delivery"] for r in results]
 
 
-def both(build, report, users, *args):
+def both(build, report, users, *args, options=()):
     """RUNS of the server and of the bare relay, in turns; a fresh pair of them serves all runs. (server's, relay's)"""
     ours, bare = [], []
-    with Server(build, users) as server, Relay(build, users) as relay:
+    with Server(build, users, *options) as server, Relay(build, users) as relay:
         for _ in range(RUNS):
             bare.append(relay.load(*args))
             ours.append(server.load(*args))
@@ -263,6 +288,13 @@ def ratio_row(report, name, ours, bare, target):
     report.row(name + "server CPU", "x bare", [a / b for a, b in zip(cpu(ours), cpu(bare))], target)
 
 
+def generator_row(report, name, ours):
+    """A generator that uses more than the server would be what is measured."""
+    own = [r["own_cpu_us_per_delivery"] for r in ours]
+    report.row(name + "generator's CPU a delivered entry", "us", own, None)
+    report.row(name + "generator's CPU", "x server", [a / b for a, b in zip(own, cpu(ours))], 1)
+
+
 def pairs(build, report):
     for window, target, ratio in ((8, 15, 3), (1, 35, 1.7)):
         ours, bare = both(build, report, CONNECTIONS, *timed("--scenario", "pairs", "--window", window))
@@ -271,7 +303,7 @@ def pairs(build, report):
         report.row(name + "server CPU a delivered entry", "us", cpu(ours), target)
         ratio_row(report, name, ours, bare, ratio)
         report.row(name + "p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in ours], None)
-        report.row(name + "generator's CPU a delivered entry", "us", [r["own_cpu_us_per_delivery"] for r in ours], None)
+        generator_row(report, name, ours)
 
 
 def groups(build, report):
@@ -284,6 +316,21 @@ def groups(build, report):
         report.row(name + "server CPU a delivery", "us", cpu(ours), target)
         ratio_row(report, name, ours, bare, 2)
         report.row(name + "p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in ours], None)
+        generator_row(report, name, ours)
+
+
+def crowd(build, report):
+    """One message at a time to a group that is shared among generator processes: how long until the last member has it."""
+    args = ("--scenario", "groups", "--group-size", CROWD, "--connections", CROWD, "--senders", 1, "--window", 1, "--workers", WORKERS,
+            "--connecting", 256, "--warmup", "2s", "--duration", f"{SECONDS}s", "--drain-timeout", "60s")
+    ours, bare = both(build, report, CROWD, *args, options=("--group-members", max(CROWD, 1024)))
+    name = f"1 x group of {CROWD:,}, {WORKERS} generators: "
+    times = [[r["reach_ms"]["p50"] for r in runs] for runs in (ours, bare)]
+    report.row(name + "a message to all, bare relay", "ms", times[1], None)
+    report.row(name + "a message to all", "ms", times[0], None)
+    report.row(name + "a message to all", "x bare", [a / b for a, b in zip(*times)], 1.5)
+    report.row(name + "p99 to all", "ms", [r["reach_ms"]["p99"] for r in ours], None)
+    ratio_row(report, name, ours, bare, None)
 
 
 def rate(build, report):
@@ -302,13 +349,92 @@ def idle(build, report):
     results = []
     for _ in range(RUNS):
         with Server(build, IDLE) as s:
-            results.append(s.load("--scenario", "idle", "--connections", IDLE, "--duration", "5s"))
+            results.append(s.load("--scenario", "idle", "--connections", IDLE, "--duration", f"{IDLE_SECONDS}s"))
     report.keep(results)
     each = [r["server"]["rss_bytes_per_connection"] for r in results]
-    report.row(f"{IDLE} idle connections: memory each, (after - before)/N", "bytes", each, 3072)
-    report.row(f"{IDLE} idle connections: CPU, of a core per 10,000", "%",
-               [r["server"]["cpu_us"] / r["measured_s"] / 1e4 * 10000 / IDLE for r in results], 1)
-    report.row(f"{IDLE} idle connections: logging all in", "s", [r["login_s"] for r in results], None)
+    share = [r["server"]["cpu_us"] / r["measured_s"] / 1e4 * 10000 / IDLE for r in results]
+    name = f"{IDLE:,} idle connections: "
+    report.row(name + "memory each, (after - before)/N", "bytes", each, 3072)
+    report.row(name + f"CPU over {IDLE_SECONDS} s, of a core per 10,000", "%", share, 1)
+    report.row(name + "logging all in", "s", [r["login_s"] for r in results], None)
+    million(report, statistics.median(each), statistics.median(share))
+
+
+def million(report, each, share):
+    """What a million would take. Memory is the server's alone: the kernel's 4 to 5 KB a socket come on top."""
+    report.row(f"1,000,000 extrapolated: {each:,.0f} bytes x 10^6", "GiB", [each * 1e6 / 2**30], None)
+    report.row(f"1,000,000 extrapolated: {share:.3f} % x 100", "cores", [share], None)
+
+
+def use(pid):
+    """(CPU seconds, bytes of resident memory) of a process."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    with open(f"/proc/{pid}/status") as f:
+        rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) * 1024
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), rss
+
+
+class Held:
+    """A server with IDLE connections that a generator of its own holds until the end."""
+
+    def __init__(self, build, k):
+        self.server = Server(build, IDLE, address=f"127.0.0.{k + 2}")
+        self.generator = None
+
+    def connect(self):
+        self.server.start()
+        self.before = use(self.server.process.pid)[1]
+        self.generator = subprocess.Popen(
+            self.server.command("--scenario", "idle", "--connections", IDLE, "--duration", "12h", "--warmup", 0, "--drain-timeout", "120s"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while self.count() < IDLE:
+            if self.generator.poll() is not None:
+                raise Failed(self.generator.stderr.read())
+            time.sleep(0.2)  # polling: the logins take as long as they take
+
+    def count(self):
+        return int(self.server.metric("parley_connections"))
+
+    def end(self):
+        """The generator's result."""
+        self.generator.send_signal(signal.SIGINT)
+        out, err = self.generator.communicate(timeout=120)
+        result = json.loads(out) if out else {"verified": False, "first_fault": err}
+        if not result["verified"]:
+            raise Failed(result.get("first_fault"))
+        return result
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.generator and self.generator.poll() is None:
+            self.generator.kill()
+            self.generator.wait()
+        self.server.__exit__()
+
+
+def many(build, report):
+    """More connections than one process may have: SERVERS of them on loopback addresses of their own, all held at once."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(Held(build, k)) for k in range(SERVERS)]
+        for h in held:
+            h.connect()
+        first = [use(h.server.process.pid)[0] for h in held]
+        began = time.monotonic()
+        time.sleep(IDLE_SECONDS * 2)  # the measured time
+        seconds = time.monotonic() - began
+        last = [use(h.server.process.pid) for h in held]
+        total = sum(h.count() for h in held)
+        report.keep([h.end() for h in held])
+    name = f"{SERVERS * IDLE:,} idle connections, {SERVERS} servers: "
+    each = sum(b[1] - h.before for h, b in zip(held, last)) / total
+    share = sum(b[0] - a for a, b in zip(first, last)) / seconds * 100 * 10000 / total
+    report.row(name + "held at once", "", [total], SERVERS * IDLE, True)
+    report.row(name + "memory each", "bytes", [each], 3072)
+    report.row(name + f"CPU over {IDLE_SECONDS * 2} s, of a core per 10,000", "%", [share], 1)
+    million(report, each, share)
 
 
 def resume(build, report):
@@ -467,7 +593,7 @@ def machine():
 def main():
     build = os.path.abspath(sys.argv[1])
     report = Report()
-    for part in (pairs, groups, rate, idle, resume, storm, history, cold, sync, start):
+    for part in (pairs, groups, crowd, rate, idle, many, resume, storm, history, cold, sync, start):
         if part.__name__ not in ONLY:
             continue
         try:

@@ -1,20 +1,25 @@
 /* bench_chat: what a message costs the services, the log and the store, without sockets.
  *
- *   bench_chat [messages] [members] [window] [conversations]
+ *   bench_chat [messages] [members] [window] [conversations] [active]
  *
  * One reactor. Each conversation has `window` sends under way; members are online, and a delivery is a call that
- * counts. CPU of the whole process is reported per entry and per delivery: requests, admission, log with fsync, store
- * with its flushes and merges, printing, fan-out. */
+ * counts. With `active` (chats of two only) each of the conversations is there, with one message, before anything is
+ * counted; then so many of them, spread evenly over all, are written to at random, FLIGHT messages under way. CPU of
+ * the whole process is reported per entry and per delivery: requests, admission, log with fsync, store with its flushes
+ * and merges, printing, fan-out. */
 #include "services/reactor_state.h"
 #include "tests/unit/services/group_fixture.h"
 #include <sys/resource.h>
 #include <time.h>
 
+enum { FLIGHT = 256, QUIET_US = 5000, QUIET_LOOKS = 3, LOOK_NS = 100000000 };
+
 static struct bench {
     struct world_test *w;
     struct reactor *r;
-    uint64_t total, members, window, convs;
-    uint64_t sent, answered, delivered, failed;
+    uint64_t total, members, window, convs, active;
+    uint64_t sent, answered, goal, delivered, failed;
+    bool is_made;
     struct conv_id *ids;
     sem_t done;
 } b;
@@ -27,16 +32,25 @@ static user_id user_of(uint64_t conv, uint64_t member) { return 100 + conv * b.m
 
 static void send_one(uint64_t conv);
 
+/* Where there are active ones: while they are made (is_made is false) each in turn, then an active one at random. */
+static uint64_t next_conv(uint64_t conv)
+{
+    if (!b.active)
+        return conv;
+    return b.is_made ? hash_u64(b.sent) % b.active * (b.convs / b.active) : b.sent;
+}
+
 static void on_sent(struct request *q)
 {
     uint64_t conv = (uint64_t)(uintptr_t)q->asker;
 
-    b.failed += q->code != CODE_OK;
+    if (q->code != CODE_OK && !b.failed++)
+        fprintf(stderr, "refused: %s\n", q->why);
     request_free(q);
-    if (++b.answered == b.total)
+    if (++b.answered == b.goal)
         sem_post(&b.done);
-    else if (b.sent < b.total)
-        send_one(conv);
+    else if (b.sent < b.goal)
+        send_one(next_conv(conv));
 }
 
 static void send_one(uint64_t conv)
@@ -45,7 +59,8 @@ static void send_one(uint64_t conv)
     uint64_t n = b.sent++;
     struct args_message_send *a;
     char cid[32];
-    int len = snprintf(cid, sizeof cid, "c-%016llx-%llu", (unsigned long long)hash_u64(n), (unsigned long long)n);
+    int len = snprintf(cid, sizeof cid, "%c-%016llx-%llu", b.is_made ? 'm' : 'c', (unsigned long long)hash_u64(n),
+                       (unsigned long long)n);
 
     q->op = OP_message_send;
     q->args = arena_alloc(&q->arena, sizeof *q->args);
@@ -75,12 +90,21 @@ static void start(void *arg)
 {
     (void)arg;
     bus_sink(reactor_port(b.r), count_delivery, NULL);
-    for (uint64_t c = 0; c < b.convs; c++)
+    for (uint64_t c = 0; c < b.convs; c += b.active ? b.convs / b.active : 1)
         for (uint64_t m = 0; m < b.members; m++)
             bus_join(reactor_port(b.r), user_of(c, m));
-    for (uint64_t c = 0; c < b.convs; c++)
-        for (uint64_t i = 0; i < b.window && b.sent < b.total; i++)
+    for (uint64_t i = 0; b.active && i < FLIGHT && b.sent < b.goal; i++)
+        send_one(next_conv(0));
+    for (uint64_t c = 0; !b.active && c < b.convs; c++)
+        for (uint64_t i = 0; i < b.window && b.sent < b.goal; i++)
             send_one(c);
+}
+
+static void make_one_by_one(void *arg)
+{
+    (void)arg;
+    while (b.sent < b.goal && b.sent < FLIGHT)
+        send_one(next_conv(0));
 }
 
 static void thread_cpu(void *arg)
@@ -99,6 +123,30 @@ static double process_cpu(void)
     return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
+/* What the making leaves to the threads behind (flushes, merges, tables) is not to be counted with what follows. */
+static void settle(void)
+{
+    const struct timespec look = {0, LOOK_NS};
+    double last = process_cpu(), now;
+
+    for (int quiet = 0; quiet < QUIET_LOOKS; last = now) {
+        nanosleep(&look, NULL);
+        now = process_cpu();
+        quiet = now - last < QUIET_US ? quiet + 1 : 0;
+    }
+}
+
+/* All conversations get their first message; then counting begins anew. */
+static void make_all(void)
+{
+    b.goal = b.convs;
+    on_reactor(b.w, 0, make_one_by_one, NULL);
+    sem_wait(&b.done);
+    settle();
+    b.is_made = true;
+    b.sent = b.answered = b.delivered = 0;
+}
+
 static uint64_t number(int argc, char **argv, int i, uint64_t otherwise)
 {
     return argc > i ? strtoull(argv[i], NULL, 10) : otherwise;
@@ -113,9 +161,17 @@ int main(int argc, char **argv)
     b.members = number(argc, argv, 2, 2);
     b.window = number(argc, argv, 3, 8);
     b.convs = number(argc, argv, 4, 500);
+    b.active = number(argc, argv, 5, 0);
+    if (b.active > b.convs)
+        b.active = b.convs;
+    if (b.active && b.members != 2) {
+        fputs("bench_chat: active ones are chats of two\n", stderr);
+        return 2;
+    }
     b.ids = mem_new_array(struct conv_id, b.convs);
     b.w = world_new(1);
     b.w->memtable_bytes = 16 << 20;
+    b.w->world.limits.convs_bytes = 256 << 20; /* as of the server */
     b.w->segment_bytes = 64 << 20;
     b.w->ops[OP_group_create] = fixture_op_create;
     b.w->any_user = true;
@@ -129,6 +185,9 @@ int main(int argc, char **argv)
         group_new(b.w, user_of(c, 0), cid, user_of(c, 1), (unsigned)b.members - 1, false);
         group_conv(&b.w->data.keys, user_of(c, 0), str_c(cid), &b.ids[c]);
     }
+    if (b.active)
+        make_all();
+    b.goal = b.total;
     on_reactor(b.w, 0, thread_cpu, &reactor[0]);
     cpu[0] = process_cpu();
     started = env_mono_us(b.w->world.env);

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 from parley import Server, build_dir
+from test_load import Meddler
 
 
 class Listener:
@@ -82,6 +83,50 @@ class Workers(unittest.IsolatedAsyncioTestCase):
                         self.assertGreater(len(result["series"]), 1)
                         self.assertEqual(result["delivery_ms"]["samples"] > 0, True)
                     self.assertTrue(os.path.getsize(page) > 0)
+
+    async def test_a_group_is_shared_among_processes(self):
+        await self.seed(60)
+        async with Server(data=self.data) as server:
+            for args, rooms, workers in ((["--group-size", 60, "--senders", 3], 1, 3), (["--group-size", 20, "--shared-groups"], 3, 2),
+                                         (["--group-size", 30, "--senders", 1, "--shared-groups"], 2, 4),
+                                         (["--group-size", 60, "--rate", 100, "--senders", 2], 1, 2)):
+                with self.subTest(args=args):
+                    status, result, err = await self.load(server.port, "--workers", workers, "--scenario", "groups", "--window", 1, *args)
+                    self.assertEqual((status, result and result["verified"]), (0, True), (result, err))
+                    self.assertEqual((result["connections"], result["rooms"]), (60, rooms))
+                    self.assertGreater(result["delivered"], 0)
+                    self.assertGreater(result["reach_ms"]["samples"], 0)
+                    self.assertLessEqual(result["reach_ms"]["samples"], result["acked"] + 10)
+                    self.assertGreaterEqual(result["reach_ms"]["max"], result["delivery_ms"]["p50"])
+
+    async def test_a_large_group_is_made_in_steps(self):
+        await self.seed(2200)
+        async with Server(data=self.data, group_members=3000) as server:
+            status, result, err = await self.load(server.port, "--workers", 2, "--scenario", "groups", "--group-size", 2200, "--senders", 2,
+                                                  "--window", 1, "--max-entries", 10)
+        self.assertEqual((status, result and result["verified"], result and result["connections"]), (0, True, 2200), (result, err))
+
+    async def meddled(self, meddle, *args):
+        await self.seed(20)
+        async with Server(data=self.data) as server, Meddler(server.port, meddle) as proxy:
+            return await self.load(proxy.port, "--workers", 2, "--scenario", "groups", "--group-size", 20, "--senders", 2, "--window", 1,
+                                   "--max-entries", 100, "--drain-timeout", "1s", *args)
+
+    async def test_an_entry_that_no_member_of_one_process_was_given_is_missed_by_each_of_them(self):
+        def meddle(body):  # the last entry: the setup's is 1
+            return 0 if body.startswith('{"ev":"message"') and '"seq":101,' in body else 1
+        status, result, err = await self.meddled(meddle)
+        self.assertEqual((status, result["verified"], result["faults"]["missing"]), (1, False, 19), (result, err))
+
+    async def test_another_process_s_entry_that_comes_twice_is_a_repeat(self):
+        seen = 0
+
+        def meddle(body):
+            nonlocal seen
+            seen += body.startswith('{"ev":"message"')
+            return 2 if body.startswith('{"ev":"message"') and seen == 200 else 1
+        status, result, err = await self.meddled(meddle)
+        self.assertEqual((status, result["verified"], result["faults"]["repeats"]), (1, False, 1), (result, err))
 
     async def test_a_worker_that_is_killed_is_named_and_the_run_fails(self):
         await self.seed(20)
@@ -163,6 +208,9 @@ class Workers(unittest.IsolatedAsyncioTestCase):
     async def test_what_cannot_be_shared_is_said(self):
         await self.seed(20)
         for args, why in ((["--workers", 11], "too few"), (["--workers", 2, "--rate", 1], "at least one for each worker"),
+                          (["--workers", 2, "--scenario", "groups", "--group-size", 20, "--senders", 1, "--rate", 10], "each worker needs one"),
+                          (["--workers", "127.0.0.1:1,127.0.0.1:2", "--scenario", "groups", "--group-size", 20], "this machine only"),
+                          (["--shared-groups"], "only scenario groups"),
                           (["--workers", "nowhere"], "HOST:PORT is wanted"), (["--workers", 65], "HOST:PORT is wanted")):
             status, _, err = await self.load(1, *args)
             self.assertEqual(status, 2)

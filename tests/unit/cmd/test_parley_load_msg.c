@@ -44,6 +44,8 @@ PROMISE(a_strangers_long_message_and_an_unknown_type_are_bad_before_they_are_kep
                  {MSG_JOB_MAX, MSG_JOB, true, false},
                  {MSG_JOB_MAX + 1, MSG_JOB, true, true},
                  {MSG_RESULT_MAX + 1u, MSG_RESULT, true, true},
+                 {MSG_TOPS_MAX + 1u, MSG_TOPS, true, true},
+                 {MSG_TOPS_MAX, MSG_TOPS, true, false},
                  {UINT32_MAX, MSG_RESULT, true, true}};
 
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
@@ -86,11 +88,19 @@ PROMISE(a_job_carries_every_option_of_the_run)
 
     assert_int_equal(load_options_read(13, argv, &o), ERR_OK);
     load_options_args(&o, &args);
-    job_encode(&(struct job){.run = 7, .base = 8, .options = buf_get(&args), .users = STR("a\tb\tc\td\n")}, &b);
+    job_encode(&(struct job){.run = 7,
+                             .base = 8,
+                             .options = buf_get(&args),
+                             .users = STR("a\tb\tc\td\n"),
+                             .workers = 3,
+                             .at = 2,
+                             .ids = STR("b\n")},
+               &b);
     for (size_t len = 0; len < b.len; len++)
         assert_int_equal(job_decode(str_of(b.p, len), &j), ERR_INVALID);
     assert_int_equal(job_decode(buf_get(&b), &j), ERR_OK);
     assert_true(j.run == 7 && j.base == 8 && str_eq(j.users, STR("a\tb\tc\td\n")));
+    assert_true(j.workers == 3 && j.at == 2 && str_eq(j.ids, STR("b\n")));
     for (size_t i = 0; i < j.n_args; i++)
         again[i + 1] = (char *)(uintptr_t)j.args[i];
     assert_int_equal(load_options_read((int)j.n_args + 1, again, &got), ERR_OK);
@@ -146,6 +156,7 @@ static struct run *run_new(void)
 
     r->ack = mem_new(struct hist);
     r->delivery = mem_new(struct hist);
+    r->reach = mem_new(struct hist);
     r->series = mem_new(struct series);
     for (size_t i = 0; i < ACT_KINDS; i++)
         r->acts[i] = mem_new(struct hist);
@@ -160,6 +171,11 @@ static void run_free(struct run *r)
     buf_deinit(&r->fault);
     mem_free(r->series);
     mem_free(r->delivery);
+    mem_free(r->reach);
+    mem_free(r->reaches);
+    for (size_t i = 0; i < r->n_rooms; i++)
+        room_deinit(&r->rooms[i]);
+    mem_free(r->rooms);
     mem_free(r->ack);
     mem_free(r);
 }
@@ -217,6 +233,65 @@ PROMISE(results_add_up_as_if_one_process_had_done_all)
     run_free(a);
     run_free(b);
     run_free(sum);
+}
+
+/* A worker's part of two groups: it has seen one entry of each. */
+static struct run *run_shared(uint32_t writer, uint64_t us)
+{
+    struct run *r = run_new();
+    struct view v[2] = {{0}};
+
+    r->crowd.n = 2;
+    r->n_rooms = 2;
+    r->rooms = mem_new_array(struct room, 2);
+    r->reaches = mem_new_array(struct reach, 2);
+    r->n_reaches = 2;
+    for (size_t i = 0; i < 2; i++) {
+        struct sighting s = {2, 77, i ? writer : 5, 1};
+        r->rooms[i].members = 1;
+        assert_true(room_begin(&r->rooms[i], &v[i], STR("c"), 1));
+        assert_true(room_event(&r->rooms[i], &v[i], &s, &r->faults));
+        r->reaches[i] = (struct reach){i, 2, us + i};
+    }
+    return r;
+}
+
+static void merge_shared(struct run *a, struct run *b, struct run *sum)
+{
+    struct user users[10] = {0};
+    struct buf x = {0}, y = {0};
+    size_t which;
+
+    sum->crowd.n = 2;
+    sum->users = (struct users){.v = users, .n = 10};
+    result_encode(a, &x);
+    result_encode(b, &y);
+    assert_int_equal(result_merge(sum, (struct str[]){buf_get(&x), buf_get(&y)}, 2, &which), ERR_OK);
+    sum->n_rooms = 0; /* they are only counted there */
+    buf_deinit(&x);
+    buf_deinit(&y);
+}
+
+PROMISE(workers_that_were_told_different_logs_of_a_shared_group_are_found)
+{
+    struct run *a = run_shared(6, 10), *b = run_shared(6, 30), *c = run_shared(7, 20);
+    struct run *good = run_new(), *bad = run_new(), *partial = run_new();
+
+    merge_shared(a, b, good);
+    assert_int_equal(faults_sum(&good->faults), 0);
+    assert_true(good->reach->count == 2 && good->reach->max == 31 && hist_at(good->reach, 1) == 30);
+    merge_shared(a, c, bad);
+    assert_int_equal(bad->faults.wrong, 1);
+    assert_true(
+        room_expect(&c->rooms[1], 4)); /* it lacks an entry: that is counted there, and its log is not compared */
+    merge_shared(a, c, partial);
+    assert_int_equal(partial->faults.wrong, 0);
+    run_free(a);
+    run_free(b);
+    run_free(c);
+    run_free(good);
+    run_free(bad);
+    run_free(partial);
 }
 
 PROMISE(a_result_that_is_cut_anywhere_or_goes_on_is_refused)
@@ -311,6 +386,7 @@ int main(void)
         HOLDS(options_without_an_end_or_too_many_of_them_are_no_job),
         HOLDS(a_proof_is_worth_nothing_for_another_secret_nonce_or_part),
         HOLDS(results_add_up_as_if_one_process_had_done_all),
+        HOLDS(workers_that_were_told_different_logs_of_a_shared_group_are_found),
         HOLDS(a_result_that_is_cut_anywhere_or_goes_on_is_refused),
         HOLDS(a_histogram_with_a_cell_beyond_the_last_is_refused),
         HOLDS(workers_have_all_users_in_whole_rooms),

@@ -182,6 +182,52 @@ PROMISE(an_absurd_seq_costs_no_memory)
     world_deinit(&w);
 }
 
+PROMISE(what_others_saw_beyond_ours_is_missed)
+{
+    struct world w;
+
+    world_init(&w, 2);
+    ack(&w, 11);
+    assert_false(room_all_have(&w.room, 11));
+    event(&w, 1, 11);
+    assert_true(room_all_have(&w.room, 11));
+    assert_true(room_expect(&w.room, 12)); /* as far as we are */
+    assert_int_equal(room_open(&w.room), 0);
+    assert_true(room_expect(&w.room, 14));
+    assert_int_equal(room_open(&w.room), 2);
+    assert_false(room_all_have(&w.room, 13));
+    ack(&w, 12);
+    event(&w, 1, 12);
+    ack(&w, 13);
+    audit(&w);
+    assert_int_equal(w.faults.missing, 1);
+    assert_false(room_expect(&w.room, (uint64_t)1 << 50));
+    world_deinit(&w);
+}
+
+PROMISE(the_same_entries_in_any_order_have_the_same_digest)
+{
+    struct world a, b;
+    struct sighting other = entry(12);
+
+    world_init(&a, 2);
+    world_init(&b, 2);
+    event(&a, 1, 11);
+    event(&a, 1, 12);
+    ack(&a, 11);
+    ack(&b, 12);
+    ack(&b, 11);
+    assert_true(a.room.digest == b.room.digest);
+    world_deinit(&b);
+    world_init(&b, 2);
+    event(&b, 1, 11);
+    other.counter++;
+    room_event(&b.room, &b.views[1], &other, &b.faults);
+    assert_true(a.room.digest != b.room.digest);
+    world_deinit(&a);
+    world_deinit(&b);
+}
+
 PROMISE(what_sync_brought_may_come_again_as_an_event_and_fills_a_hole)
 {
     struct world w;
@@ -208,6 +254,8 @@ PROMISE(what_sync_brought_may_come_again_as_an_event_and_fills_a_hole)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HOLDS(what_others_saw_beyond_ours_is_missed),
+        HOLDS(the_same_entries_in_any_order_have_the_same_digest),
         HOLDS(what_sync_brought_may_come_again_as_an_event_and_fills_a_hole),
         HOLDS(a_sound_conversation_leaves_nothing_open_and_no_fault),
         HOLDS(acks_and_events_may_overtake_each_other_in_one_view),

@@ -24,24 +24,6 @@ PROMISE(a_cid_tells_run_sender_and_counter)
     script_deinit(&other);
 }
 
-PROMISE(the_sender_of_another_process_of_the_run_is_beyond_all_of_ours)
-{
-    struct script first, second;
-    char cid[SCRIPT_CID_MAX];
-    uint32_t sender, counter;
-
-    script_init(&first, 7, 1, 64);
-    script_init(&second, 7, 1, 64);
-    second.base = 100; /* the first has users 0 to 99 */
-    size_t n = script_cid(&second, cid, 5, 3);
-    assert_true(script_cid_read(&second, str_of(cid, n), &sender, &counter) && sender == 5 && counter == 3);
-    assert_true(script_cid_read(&first, str_of(cid, n), &sender, &counter) && sender == 105);
-    n = script_cid(&first, cid, 99, 3);
-    assert_true(script_cid_read(&second, str_of(cid, n), &sender, &counter) && sender == UINT32_MAX);
-    script_deinit(&first);
-    script_deinit(&second);
-}
-
 PROMISE(content_reads_back_and_any_changed_byte_shows)
 {
     for (size_t size = 16; size <= 200; size += 23) {
@@ -97,8 +79,13 @@ PROMISE(an_address_is_taken_apart)
     assert_string_equal(t.path, "/");
     assert_ok(target_parse("ws://chat.example/x", &t));
     assert_string_equal(t.port, "80");
+    assert_false(t.is_tls);
+    assert_ok(target_parse("wss://chat.example/x", &t));
+    assert_true(t.is_tls);
+    assert_string_equal(t.port, "443");
+    assert_string_equal(t.host, "chat.example");
     static const char *const bad[] = {"http://a/", "ws://",     "ws://a:0/", "ws://a:99999/",
-                                      "ws://a:x/", "ws://[::1", "wss://a"};
+                                      "ws://a:x/", "ws://[::1", "wss://",    "wss"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(target_parse(bad[i], &t), ERR_INVALID);
 }
@@ -107,7 +94,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(a_cid_tells_run_sender_and_counter),
-        HOLDS(the_sender_of_another_process_of_the_run_is_beyond_all_of_ours),
         HOLDS(content_reads_back_and_any_changed_byte_shows),
         HOLDS(users_are_read_from_tabs_and_a_bad_line_is_named),
         HOLDS(an_address_is_taken_apart),

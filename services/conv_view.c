@@ -1,5 +1,6 @@
 #include "services/conv_view.h"
 #include "proto/jsonw.h"
+#include "services/expiry.h"
 #include "services/receipt.h"
 #include "services/unread.h"
 
@@ -11,6 +12,8 @@ static enum err read_entry(const struct conv_view *v, uint64_t seq, struct arena
 {
     enum err err = convlog_entry(conv_store(v->r, v->c), conv_shard(v->c), conv_id(v->c), seq, v->need, arena, out);
 
+    if (err == ERR_OK)
+        expiry_hide(v->r, out, 1);
     return err == ERR_NOT_FOUND ? ERR_CORRUPT : err; /* seqs have no gaps */
 }
 
@@ -243,6 +246,7 @@ static enum err fill_from(const struct conv_view *v, uint64_t from, uint64_t to,
 
     TRY(convlog_read(conv_store(v->r, v->c), conv_shard(v->c), conv_id(v->c), from, to, f->room->entries - f->n, bytes,
                      false, v->need, &arena, &list));
+    expiry_hide(v->r, list.v, list.n);
     print_entries(f, &list);
 out:
     arena_deinit(&arena);

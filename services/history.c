@@ -4,6 +4,7 @@
  * reading begins anew, so a page is always of one moment. Visible ranges are walked in the direction asked for; each
  * gives a run of entries, and the runs stand in ascending order in the answer. */
 #include "proto/jsonw.h"
+#include "services/expiry.h"
 #include "services/shard.h"
 
 enum { LIMIT_STANDARD = 50, PAGE_BYTES = 512 << 10, RUNS_MAX = 64, PRINT_FIXED = 320, PRINT_MEMBER = 48, ESCAPED = 6 };
@@ -77,6 +78,7 @@ static enum err read_runs(const struct reactor *r, const struct page *p, const s
                            PAGE_BYTES, p->newest_first, need, arena, &run);
         if (err != ERR_OK)
             return err;
+        expiry_hide(r, run.v, run.n);
         take_run(p, out, &run);
     }
     return ERR_OK;

@@ -41,7 +41,8 @@ def files_with(folder, words):
     return found
 
 
-class Erase(Case):
+class Erasing(Case):
+    """A talk whose words are to leave the files."""
     options = {"erase_within": "10s", "memtable": "64k", "segment": "4m", "threads": 2}
 
     async def tool(self, *args, want=0):
@@ -51,13 +52,13 @@ class Erase(Case):
         self.assertEqual(p.returncode, want, (out, err))
         return out.decode()
 
-    async def make(self):
+    async def make(self, **send):
         """Two people, a talk between them, and traffic in other conversations until its store has a table with it."""
         ann, ben, cat = await self.server.users("ann", "ben", "cat")
         a = await ann.connect()
         secrets, cids = [wordy() if i % 2 else secret() for i in range(8)], [cid() for _ in range(8)]
         for s, c in zip(secrets, cids):
-            sent = await a.send(ben, s, cid=c)
+            sent = await a.send(ben, s, cid=c, **send)
         conv = sent["conv"]
         for _ in range(100):
             group = await a.ok("group.create", cid=cid(), title="noise", members=[cat.id])
@@ -83,6 +84,8 @@ class Erase(Case):
         while not done.is_set():
             await a.insist("message.send", user=other.id, cid=cid(), content=text(secret()))
 
+
+class Erase(Erasing):
     async def test_erased_messages_are_stubs_and_leave_every_file(self):
         ann, ben, cat, a, conv, secrets, cids = await self.make()
         done = asyncio.Event()

@@ -104,6 +104,7 @@ static bool is_held(struct expiry *x, int64_t *now)
         hold(x, offset - x->offset_ms, mono_us);
     x->offset_ms = offset;
     x->has_clock = true;
+    metric_put(reactor_metrics(x->r), METRIC_EXPIRY_HELD, mono_us < x->held_until_us);
     return mono_us < x->held_until_us;
 }
 

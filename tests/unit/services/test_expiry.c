@@ -48,18 +48,11 @@ static struct world_test *start(unsigned reactors)
     return w;
 }
 
-static const char *sending(user_id to, const char *cid, unsigned expires_in)
-{
-    return JSON(
-        "{\"op\":\"message.send\",\"user\":\"%s\",\"cid\":\"%s\",\"content\":{\"type\":\"text\",\"text\":\"secret\"},"
-        "\"expires_in\":%u}",
-        user_z(to), cid, expires_in);
-}
-
-static const char *history(struct world_test *w)
-{
-    return JSON("{\"op\":\"history\",\"conv\":\"%s\",\"limit\":200}", pair_z(w, ANN, BEN));
-}
+#define SENDING(to, cid, expires_in)                                                                                   \
+    JSON(                                                                                                              \
+        "{\"op\":\"message.send\",\"user\":\"%s\",\"cid\":\"%s\",\"content\":{\"type\":\"text\",\"text\":\"secret\"}," \
+        "\"expires_in\":%d}",                                                                                          \
+        user_z(to), cid, expires_in)
 
 static size_t count(const char *text, const char *what)
 {
@@ -72,11 +65,25 @@ static size_t count(const char *text, const char *what)
 
 static size_t shown(struct world_test *w, const char *what)
 {
-    struct answer *a = ask(w, 0, BEN, 1, history(w));
+    struct answer *a = ask(w, 0, BEN, 1, HISTORY(pair_z(w, ANN, BEN), ",\"limit\":200"));
     size_t n = count(a->text, what);
 
     assert_int_equal(a->code, CODE_OK);
     answer_free(a);
+    return n;
+}
+
+static int64_t metric_of(struct world_test *w, const char *name)
+{
+    struct buf all = {0};
+    char line[64];
+    int64_t n;
+
+    metrics_print(w->world.metrics, &all);
+    buf_char(&all, '\0');
+    snprintf(line, sizeof line, "\n%s ", name);
+    n = strtoll(strstr(all.p, line) + strlen(line), NULL, 10);
+    buf_deinit(&all);
     return n;
 }
 
@@ -139,7 +146,7 @@ PROMISE(what_expired_is_shown_to_nobody_and_soon_is_nowhere_in_the_store)
     struct session *ben = session_open(w, BEN, 1, 0);
     char *events;
 
-    expect(w, ANN, sending(BEN, "a1", 60), CODE_OK, "\"seq\":1");
+    expect(w, ANN, SENDING(BEN, "a1", 60), CODE_OK, "\"seq\":1");
     expect(w, ANN, SEND_TO(BEN, "a2", "kept"), CODE_OK, "\"seq\":2");
     events = events_of(w, ben, 2);
     assert_int_equal(number_in(events, "expires_at") - number_in(events, "ts"), 60000);
@@ -156,10 +163,12 @@ PROMISE(what_expired_is_shown_to_nobody_and_soon_is_nowhere_in_the_store)
     until_swept(w, 0);
     assert_int_equal(stored(w).keys, 0);
     assert_int_equal(shown(w, "\"expired\":true"), 1);
-    expect(w, ANN, sending(BEN, "a1", 60), CODE_OK, "\"dup\":true"); /* a repeat brings nothing back */
-    expect(w, ANN, sending(BEN, "a1", 61), CODE_CONFLICT, "");
+    expect(w, ANN, SENDING(BEN, "a1", 60), CODE_OK, "\"dup\":true"); /* a repeat brings nothing back */
+    expect(w, ANN, SENDING(BEN, "a1", 61), CODE_CONFLICT, "");
     expect(w, ANN, SEND_TO(BEN, "a1", "secret"), CODE_CONFLICT, "");
     assert_int_equal(shown(w, "secret"), 0);
+    assert_int_equal(metric_of(w, "parley_expired_total"), 1);
+    assert_int_equal(metric_of(w, "parley_expiry_held"), 0);
     world_end(w);
 }
 
@@ -168,16 +177,18 @@ PROMISE(a_clock_that_jumps_hides_but_erases_nothing_for_a_while)
 {
     struct world_test *w = start(1);
 
-    expect(w, ANN, sending(BEN, "a1", 3600), CODE_OK, "\"seq\":1");
-    expect(w, ANN, sending(BEN, "a2", 1), CODE_OK, "\"seq\":2");
-    until_swept(w, 1); /* it runs, and knows the clock */
+    expect(w, ANN, SENDING(BEN, "a1", 1), CODE_OK, "\"seq\":1");
+    expect(w, ANN, SENDING(BEN, "a2", 3600), CODE_OK, "\"seq\":2"); /* the last one, which lists show */
+    until_swept(w, 1);                                              /* it runs, and knows the clock */
     jump(24 * 3600 * 1000);
+    while (metric_of(w, "parley_expiry_held") == 0)
+        sched_yield();
     assert_int_equal(shown(w, "\"expired\":true"), 2);
     know_pair(w, ANN, BEN);
     expect_hidden(w, "{\"op\":\"sync\"}", 2);
     expect_hidden(w, "{\"op\":\"conversation.list\"}", 1);
     expect_hidden(w, JSON("{\"op\":\"conversation.get\",\"conv\":\"%s\"}", pair_z(w, ANN, BEN)), 1);
-    expect(w, ANN, sending(CAT, "c1", 1), CODE_OK, "\"seq\":1");
+    expect(w, ANN, SENDING(CAT, "c1", 1), CODE_OK, "\"seq\":1");
     advance(30 * 60 * 1000); /* not after half an hour */
     for (int i = 0; i < 2000; i++)
         assert_int_equal(stored(w).contents, 2);
@@ -195,7 +206,7 @@ PROMISE(what_expired_while_nobody_ran_is_erased_by_the_next_start)
     struct world_test *w = start(2);
 
     for (int i = 0; i < 10; i++)
-        expect(w, ANN, sending(BEN, JSON("a%d", i), 60), CODE_OK, "\"seq\":");
+        expect(w, ANN, SENDING(BEN, JSON("a%d", i), 60), CODE_OK, "\"seq\":");
     world_close(w);
     advance(120 * 1000);
     world_open(w);
@@ -215,7 +226,7 @@ PROMISE(many_that_expire_at_once_are_all_erased_and_only_those)
 
     for (user_id u = 100; u < 100 + PEOPLE; u++)
         for (int i = 0; i < EACH; i++)
-            expect(w, ANN, sending(u, JSON("m%d", i), i == 0 ? 500 : 60), CODE_OK, "\"seq\":");
+            expect(w, ANN, SENDING(u, JSON("m%d", i), i == 0 ? 500 : 60), CODE_OK, "\"seq\":");
     assert_int_equal(stored(w).contents, PEOPLE * EACH);
     advance(100 * 1000);
     until_swept(w, PEOPLE);
@@ -247,7 +258,7 @@ PROMISE(a_key_without_a_message_is_taken_away_and_is_in_nobodys_way)
     struct world_test *w = start(1);
     struct planting of_pair = {.w = w}, of_nobody = {.w = w, .conv = {{9}}};
 
-    expect(w, ANN, sending(BEN, "a1", 60), CODE_OK, "\"seq\":1");
+    expect(w, ANN, SENDING(BEN, "a1", 60), CODE_OK, "\"seq\":1");
     pair_conv(&w->data.keys, ANN, BEN, &of_pair.conv);
     on_reactor(w, 0, plant, &of_pair);
     on_reactor(w, 0, plant, &of_nobody);
@@ -260,6 +271,84 @@ PROMISE(a_key_without_a_message_is_taken_away_and_is_in_nobodys_way)
     world_end(w);
 }
 
+/* An operator's erasing of a whole conversation, as far as one page goes. */
+struct erasing {
+    struct msg msg;
+    struct world_test *w;
+    struct request *q;
+    sem_t done;
+};
+static void erasing_done(struct request *q)
+{
+    struct erasing *e = q->asker;
+
+    assert_int_equal(q->code, CODE_OK);
+    request_free(q);
+    sem_post(&e->done);
+}
+static void erasing_start(struct msg *m)
+{
+    struct erasing *e = container_of(m, struct erasing, msg);
+    const struct inner_erase *p = e->q->result;
+
+    bus_request(bus_port(e->w->bus, 0), e->w->world.owner_of[shard_of(&e->w->data, &p->conv)], e->q);
+}
+static void erase(struct world_test *w, struct inner_erase what)
+{
+    struct erasing e = {.msg.run = erasing_start, .w = w};
+
+    sem_init(&e.done, 0, 0);
+    e.q = request_new(erasing_done, &e);
+    e.q->inner = INNER_ERASE;
+    e.q->result = memcpy(arena_alloc(&e.q->arena, sizeof what), &what, sizeof what);
+    mailbox_post(loop_mailbox(w->threads[0].loop), &e.msg);
+    sem_wait(&e.done);
+    sem_destroy(&e.done);
+}
+
+PROMISE(what_had_expired_is_called_so_also_if_an_operator_erases_it_first)
+{
+    struct world_test *w = start(2);
+    struct inner_erase all = {.from = 1, .to = SEQ_MAX};
+
+    pair_conv(&w->data.keys, ANN, BEN, &all.conv);
+    expect(w, ANN, SENDING(BEN, "a1", 3600), CODE_OK, "\"seq\":1");
+    expect(w, ANN, SEND_TO(BEN, "a2", "secret"), CODE_OK, "\"seq\":2");
+    expect(w, ANN, SENDING(BEN, "a3", 24 * 3600 * 2), CODE_OK, "\"seq\":3");
+    jump(24 * 3600 * 1000);
+    erase(w, all);
+    assert_int_equal(shown(w, "\"expired\":true"), 1);
+    assert_int_equal(shown(w, "\"deleted\":true"), 2);
+    assert_int_equal(stored(w).contents + stored(w).keys, 0);
+    world_end(w);
+}
+
+PROMISE(only_what_one_user_sent_before_a_moment_is_erased)
+{
+    struct world_test *w = start(2);
+    struct inner_erase some = {.from = 1, .to = SEQ_MAX, .user = ANN};
+    struct answer *a;
+
+    pair_conv(&w->data.keys, ANN, BEN, &some.conv);
+    expect(w, ANN, SEND_TO(BEN, "a1", "secret"), CODE_OK, "\"seq\":1");
+    expect(w, BEN, SEND_TO(ANN, "b1", "secret"), CODE_OK, "\"seq\":2");
+    advance(1000);
+    a = ask(w, 0, ANN, 1, SEND_TO(BEN, "a2", "secret"));
+    some.before_ms = number_in(a->text, "ts"); /* it is not before that */
+    answer_free(a);
+    erase(w, some);
+    assert_int_equal(shown(w, "deleted"), 1);
+    assert_int_equal(shown(w, "secret"), 2);
+    some.before_ms++;
+    erase(w, some);
+    assert_int_equal(shown(w, "secret"), 1);
+    some.before_ms = 0;
+    some.user = CAT;
+    erase(w, some);
+    assert_int_equal(shown(w, "secret"), 1);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +357,8 @@ int main(void)
         HOLDS(what_expired_while_nobody_ran_is_erased_by_the_next_start),
         HOLDS(many_that_expire_at_once_are_all_erased_and_only_those),
         HOLDS(a_key_without_a_message_is_taken_away_and_is_in_nobodys_way),
+        HOLDS(what_had_expired_is_called_so_also_if_an_operator_erases_it_first),
+        HOLDS(only_what_one_user_sent_before_a_moment_is_erased),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

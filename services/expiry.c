@@ -250,6 +250,12 @@ static void on_timer(struct timer *t)
         timer_set(x->r->loop, t, is_any ? 0 : EVERY_MS);
 }
 
+void expiry_now(struct expiry *x)
+{
+    timer_stop(&x->timer);
+    on_timer(&x->timer);
+}
+
 void expiry_create(struct reactor *r, struct expiry **out)
 {
     struct expiry *x = mem_new(struct expiry);

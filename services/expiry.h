@@ -19,6 +19,8 @@ enum { EXPIRY_JUMP_MS = 5 * 60 * 1000 };
 struct expiry;
 void expiry_create(struct reactor *r, struct expiry **out);
 void expiry_destroy(struct expiry *x);
+/* Looks at once, as it does each second. */
+void expiry_now(struct expiry *x);
 
 /* A message of this shard that expires is in the store. */
 void expiry_note(struct expiry *x, uint16_t shard, int64_t at_ms);

@@ -75,6 +75,12 @@ class Erasing(Case):
         found = files_with(self.server.data, words)
         return {"decoded" if p.endswith(DECODED) else p.split(os.sep)[0] for p in found}
 
+    def sql(self, line):
+        db = sqlite3.connect(os.path.join(self.server.data, "tables.db"), timeout=20)
+        db.execute(line)
+        db.commit()
+        db.close()
+
     async def until_nothing_is_left(self):
         async with asyncio.timeout(60):
             while "nothing" not in await self.tool("erase", "--status", "on"):
@@ -126,12 +132,6 @@ class Erase(Erasing):
         self.assertEqual(files_with(self.server.data, secrets), set())
         await self.server.stop()
         self.assertEqual(files_with(self.server.data, secrets), set())
-
-    def sql(self, line):
-        db = sqlite3.connect(os.path.join(self.server.data, "tables.db"), timeout=20)
-        db.execute(line)
-        db.commit()
-        db.close()
 
     async def test_a_dead_letter_loses_what_was_erased_and_is_replayed_as_a_stub(self):
         ann, ben = await self.server.users("ann", "ben")

@@ -102,6 +102,21 @@ class Expire(Expiring):
         self.assertEqual([e.get("expired") for e in await self.page(a, conv)], [True] * 20)
         await self.verified()
 
+    async def test_a_dead_letter_loses_what_expired(self):
+        ann, ben = await self.server.users("ann", "ben")
+        a, words = await ann.connect(), secret()
+        self.sql("CREATE TRIGGER poison BEFORE INSERT ON chats BEGIN SELECT RAISE(ABORT, 'poison'); END")
+        conv = (await a.send(ben, words, expires_in=2))["conv"]
+        self.assertEqual((await a.ok("conversation.list"))["conversations"], [])  # by then the letter is made
+        self.sql("DROP TRIGGER poison")
+        self.assertTrue([p for p in files_with(self.server.data, [words]) if p.startswith("tables.db")])
+        await self.until_expired(1)
+        await self.until_nothing_is_left()
+        self.assertEqual(files_with(self.server.data, [words]), set())
+        await self.tool("dead", "replay", "all")
+        listed = (await a.ok("conversation.list"))["conversations"]
+        self.assertEqual([(c["conv"], c["last"].get("expired")) for c in listed], [(conv, True)])
+
     async def test_a_group_with_its_list_and_its_mentions_is_as_after_any_erasing(self):
         ann, ben = await self.server.users("ann", "ben")
         a, b = await ann.connect(), await ben.connect()

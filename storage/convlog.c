@@ -11,7 +11,7 @@
  *                                                delivered 8)…, mentions 1 (seq 8)…
  *   shard 1  'c'  conv 16  9  seq 8 (big e.)     entry: the record's bytes
  *   shard 1  'i'  cid_hash 16                    cid index: seq 8, fingerprint 8
- *   shard 1  't'  expires_at 8, conv 16, seq 8   nothing: the message expires then (convlog_expiry.h)
+ *   shard 1  'x'  expires_at 8, conv 16, seq 8   nothing: the message expires then (convlog_expiry.h)
  *
  * All that belongs to a conversation is side by side: one scan of 1 to 4 loads an authority, one of 9 reads a page. The
  * first 18 bytes name shard, space and conversation, and have filter entries, so tables without it are not read.

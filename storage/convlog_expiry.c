@@ -1,6 +1,6 @@
 #include "storage/convlog_expiry.h"
 
-enum { SPACE = 't', AT = 2, CONV = AT + 8, SEQ = CONV + 16 };
+enum { SPACE = 'x', AT = 2, CONV = AT + 8, SEQ = CONV + 16 };
 _Static_assert(SEQ + 8 == EXPIRY_KEY, "the key's parts");
 
 void expiry_key(uint16_t shard, const struct expiring *x, char out[EXPIRY_KEY])

@@ -1,6 +1,6 @@
 /* convlog_expiry: which messages expire when: an index by time, beside the conversations of a shard.
  *
- *   shard 1  't'  expires_at 8 (big endian)  conv 16  seq 8 (big endian)   →   nothing
+ *   shard 1  'x'  expires_at 8 (big endian)  conv 16  seq 8 (big endian)   →   nothing
  *
  * A key is put with its entry and deleted with the erasing that makes the entry a stub, each in the same batch
  * (convlog_put); so who finds no key up to a moment knows that nothing is left to erase. A key without an entry that

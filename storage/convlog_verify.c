@@ -363,7 +363,7 @@ static void say_key(struct str key, struct buf *out)
     char text[CONV_TEXT];
 
     if (!conv_of(key, &c)) {
-        buf_str(out, key.len > 1 && key.p[1] == 't' ? STR("the index of what expires") : STR("the cid index"));
+        buf_str(out, key.len > 1 && key.p[1] == 'x' ? STR("the index of what expires") : STR("the cid index"));
         return;
     }
     buf_add(out, text, conv_text(text, &c));

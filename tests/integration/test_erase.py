@@ -41,8 +41,8 @@ def files_with(folder, words):
     return found
 
 
-class Erasing(Case):
-    """A talk whose words are to leave the files."""
+class Files(Case):
+    """A server and what is found in its files."""
     options = {"erase_within": "10s", "memtable": "64k", "segment": "4m", "threads": 2}
 
     async def tool(self, *args, want=0):
@@ -91,7 +91,7 @@ class Erasing(Case):
             await a.insist("message.send", user=other.id, cid=cid(), content=text(secret()))
 
 
-class Erase(Erasing):
+class Erase(Files):
     async def test_erased_messages_are_stubs_and_leave_every_file(self):
         ann, ben, cat, a, conv, secrets, cids = await self.make()
         done = asyncio.Event()

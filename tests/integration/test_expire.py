@@ -8,7 +8,7 @@ import time
 import unittest
 
 from parley import Case, Refused, Server, cid, text
-from test_erase import Erasing, files_with, secret
+from test_erase import Files, files_with, secret
 from test_lifecycle import run
 
 
@@ -16,7 +16,7 @@ def now_ms():
     return int(time.time() * 1000)
 
 
-class Expiring(Erasing):
+class Expiring(Files):
     async def expired(self):
         """How many lost their content since the start."""
         _, _, body = await self.server.http("GET", "/metrics", raw=True)

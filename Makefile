@@ -75,7 +75,7 @@ $(TESTLIB): $(call obj,$(call src,tests/lib))
 
 # tests/unit/<layer>/test_x.c links that layer's archive and those below. For cmd that is the parts of the load generator, and what
 # is named here of the others.
-parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c cmd/parleyd_feed.c cmd/parley_verify_folder.c cmd/parley_tool.c)
+parts_cmd = $(call obj,$(wildcard cmd/parley_load_*.c) cmd/parleyd_replay.c cmd/parleyd_feed.c cmd/parley_verify_folder.c cmd/parley_tool.c cmd/parley_time.c)
 UNIT = $(foreach l,$(LAYERS) cmd,$(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/$(l)/test_*.c)))
 define unit_rule
 $(OUT)/unit/$(1)/%: $(OUT)/tests/unit/$(1)/%.o $(parts_$(1)) $(TESTLIB) $(foreach l,$(below_$(1)),$(call archive,$(l)))

@@ -50,6 +50,7 @@ struct exporting {
     struct view view;
     const struct export_options *options;
     user_id user; /* 0: everybody */
+    int64_t now;  /* what has expired by then is not in it */
     struct buf line;
     struct arena arena; /* of one conversation */
     uint64_t users, conversations, entries, damages;
@@ -85,7 +86,7 @@ static void put_head(struct exporting *x)
     begin_line(x, "export");
     jsonw_key_int(&x->line, "version", 1);
     jsonw_key_str(&x->line, "epoch", str_c(x->view.data.epoch));
-    jsonw_key_int(&x->line, "ts", env_now_ms(x->view.env));
+    jsonw_key_int(&x->line, "ts", x->now);
     if (x->user)
         jsonw_key_user(&x->line, "user", x->user);
     end_line(x);
@@ -238,8 +239,11 @@ static void put_range(struct exporting *x, const struct authority *a, uint64_t f
             snprintf(what, sizeof what, "entry %" PRIu64, from);
             damaged(x, &a->id, what, err);
         }
-        for (size_t i = 0; i < page.n; i++)
+        for (size_t i = 0; i < page.n; i++) {
+            if (entry_is_due(&page.v[i], x->now))
+                entry_erase(&page.v[i], ENTRY_EXPIRED);
             put_entry(x, &page.v[i]);
+        }
         from += page.n ? page.n : 1;
         arena_deinit(&arena);
     }
@@ -422,6 +426,7 @@ static int run(struct exporting *x)
     if (err != ERR_OK)
         return tool_complain(x->options->user, err == ERR_NOT_FOUND ? "there is no such user" : err_text(err));
     setvbuf(stdout, NULL, _IOFBF, OUT_BYTES);
+    x->now = env_now_ms(x->view.env);
     put_head(x);
     if (x->user)
         put_one(x);

@@ -349,6 +349,10 @@ static enum err add_entry(struct importing *m, const struct entry *from, struct 
     if (m->kind == CONV_PAIR)
         e->peer = here(m, peer_of(m, from->from));
     e->from = here(m, from->from);
+    if (entry_is_due(e, env_now_ms(m->env)))
+        entry_erase(e, ENTRY_EXPIRED);
+    if (e->gone)
+        e->expires_at = 0; /* nothing is left to be erased */
     translate_lists(m, e, arena);
     cid_hash(&m->data.keys, &e->conv, e->from, e->cid, e->cid_hash);
     TRY(import_log_add(m->log, &r, &m->now.id));

@@ -92,7 +92,8 @@ static enum entry_gone gone(const struct parsing *p)
 static bool message(struct parsing *p)
 {
     struct member content;
-    json_t *reply = json_object_get(p->root, "reply_to");
+    json_t *reply = json_object_get(p->root, "reply_to"), *expiry = json_object_get(p->root, "expires_at");
+    uint64_t expires_at = 0;
 
     p->e->gone = gone(p);
     if (p->e->gone)
@@ -102,6 +103,9 @@ static bool message(struct parsing *p)
     p->e->content = content.value;
     if (reply && !get_number(p->root, "reply_to", SEQ_MAX, &p->e->reply_to))
         return false;
+    if (expiry && (!get_number(p->root, "expires_at", INT64_MAX, &expires_at) || expires_at == 0))
+        return false;
+    p->e->expires_at = (int64_t)expires_at;
     return mentions(p);
 }
 

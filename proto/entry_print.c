@@ -3,7 +3,7 @@
 #include "proto/record.h"
 #include "proto/jsonw.h"
 
-/* Names, punctuation, the two ids and three numbers of at most 20 digits come to 197 bytes; the rest is slack,
+/* Names, punctuation, the two ids and four numbers of at most 20 digits come to 231 bytes; the rest is slack,
  * of which put_u64 uses 20 behind a number. */
 enum { MESSAGE_FIXED = 300, MENTION_BYTES = USER_TEXT + 3 };
 
@@ -86,6 +86,10 @@ static void print_message(struct entry_names *n, const struct entry *e, struct b
     if (e->reply_to) {
         p = PUT(p, ",\"reply_to\":");
         p = put_u64(p, e->reply_to);
+    }
+    if (e->expires_at) {
+        p = PUT(p, ",\"expires_at\":");
+        p = put_u64(p, (uint64_t)e->expires_at);
     }
     if (e->n_mentions) {
         p = PUT(p, ",\"mentions\":");

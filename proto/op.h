@@ -4,6 +4,8 @@
 #include "proto/id.h"
 #include "proto/ops.def"
 
+enum { EXPIRES_IN_MAX = 10 * 365 * 24 * 3600 }; /* s */
+
 enum op {
 #define OP_ENUM(id, ...) OP_##id,
     OPS(OP_ENUM)

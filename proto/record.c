@@ -1,10 +1,10 @@
 /* The layout of records.
  *
- * The first byte is the version of the kind; all kinds are at version 1, an entry that is a stub at 2. Then the fields
- * in the order below, fixed-width ones little endian, counts and lengths as varints. Optional fields are announced by a
- * flags byte, and a flag that this version does not define is damage: so is every value outside its range and every
- * byte left over. A decoder therefore accepts nothing that an encoder of this version would not have written, but for
- * varints in a longer form.
+ * The first byte is the version of the kind; all kinds are at version 1, but an entry that is a stub at 2, one that
+ * expires or did at 3, and an erasing of such at 2. Then the fields in the order below, fixed-width ones little endian,
+ * counts and lengths as varints. Optional fields are announced by a flags byte, and a flag that this version does not
+ * define is damage: so is every value outside its range and every byte left over. A decoder therefore accepts nothing
+ * that an encoder of this version would not have written, but for varints in a longer form.
  *
  * What it does not check is text: what came in was valid UTF-8, and the log's and the store's checksums keep it so. */
 #include "proto/record_codec.h"
@@ -67,8 +67,18 @@ static void decode_unchanged(struct dec *d, struct entry *v)
     d->failed |= v->seq == 0 || v->seq > SEQ_MAX;
 }
 
+/* In version 1 all stubs are entries of version 2; in version 2 each begins with its own. */
+static uint8_t erase_version(const struct erase_record *v)
+{
+    for (size_t i = 0; i < v->n; i++)
+        if (v->stubs[i].expires_at)
+            return ERASE_VERSION;
+    return 1;
+}
+
 static void encode_erase(const struct erase_record *v, struct buf *out)
 {
+    bool has_versions = erase_version(v) > 1;
     struct buf stub = {0};
 
     enc_add_bytes(out, v->conv.b, sizeof v->conv.b);
@@ -76,23 +86,28 @@ static void encode_erase(const struct erase_record *v, struct buf *out)
     enc_add_varint(out, v->n);
     for (size_t i = 0; i < v->n; i++) {
         buf_clear(&stub);
+        if (has_versions)
+            enc_add_u8(&stub, entry_version(&v->stubs[i]));
         entry_encode(&v->stubs[i], &stub);
         enc_add_field(out, buf_get(&stub));
     }
     buf_deinit(&stub);
 }
 
-static void decode_stub(struct dec *d, const struct conv_id *conv, struct arena *arena, struct entry *out)
+static void decode_stub(struct dec *d, unsigned erase_version, const struct conv_id *conv, struct arena *arena,
+                        struct entry *out)
 {
     struct dec one = dec_of(dec_get_field(d));
+    unsigned version = erase_version == 1 ? 2 : dec_get_u8(&one);
 
+    d->failed |= version < 2 || version > ENTRY_VERSION;
     if (!dec_ok(d))
         return;
-    entry_decode(&one, ENTRY_VERSION, arena, out);
-    d->failed |= !dec_done(&one) || !conv_eq(&out->conv, conv) || out->seq == 0;
+    entry_decode(&one, version, arena, out);
+    d->failed |= !dec_done(&one) || !conv_eq(&out->conv, conv) || out->seq == 0 || !out->gone;
 }
 
-static void decode_erase(struct dec *d, struct arena *arena, struct erase_record *v)
+static void decode_erase(struct dec *d, unsigned version, struct arena *arena, struct erase_record *v)
 {
     struct entry *stubs;
     size_t n;
@@ -106,7 +121,7 @@ static void decode_erase(struct dec *d, struct arena *arena, struct erase_record
     stubs = arena_alloc(arena, n * sizeof *stubs);
     memset(stubs, 0, n * sizeof *stubs);
     for (size_t i = 0; i < n && dec_ok(d); i++)
-        decode_stub(d, &v->conv, arena, &stubs[i]);
+        decode_stub(d, version, &v->conv, arena, &stubs[i]);
     v->stubs = stubs;
     v->n = n;
 }
@@ -212,10 +227,22 @@ static void decode_contact(struct dec *d, struct contact_record *v)
 
 enum { USUAL = 256 }; /* bytes of most, so that memory is asked for once */
 
+static uint8_t version_of(const struct record *r)
+{
+    return r->kind == RECORD_ENTRY   ? entry_version(&r->entry)
+           : r->kind == RECORD_ERASE ? erase_version(&r->erase)
+                                     : RECORD_VERSION;
+}
+
+static unsigned version_max(unsigned kind)
+{
+    return kind == RECORD_ENTRY ? ENTRY_VERSION : kind == RECORD_ERASE ? ERASE_VERSION : RECORD_VERSION;
+}
+
 void record_encode(const struct record *r, struct buf *out)
 {
     buf_reserve(out, USUAL);
-    enc_add_u8(out, r->kind == RECORD_ENTRY ? entry_version(&r->entry) : RECORD_VERSION);
+    enc_add_u8(out, version_of(r));
     switch (r->kind) {
     case RECORD_ENTRY:
         entry_encode(&r->entry, out);
@@ -270,7 +297,7 @@ static bool decode_body(struct dec *d, unsigned version, struct arena *arena, st
         decode_unchanged(d, &out->entry);
         return true;
     case RECORD_ERASE:
-        decode_erase(d, arena, &out->erase);
+        decode_erase(d, version, arena, &out->erase);
         return true;
     case RECORD_ACCOUNT:
         decode_account(d, &out->account);
@@ -305,7 +332,7 @@ enum err record_decode(unsigned kind, struct str bytes, struct arena *arena, str
     version = dec_get_u8(&d);
     if (!dec_ok(&d) || version == 0)
         return ERR_CORRUPT;
-    if (version > (kind == RECORD_ENTRY ? ENTRY_VERSION : RECORD_VERSION) || !decode_body(&d, version, arena, &r))
+    if (version > version_max(kind) || !decode_body(&d, version, arena, &r))
         return ERR_UNSUPPORTED;
     if (!dec_done(&d))
         return ERR_CORRUPT;

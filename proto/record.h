@@ -33,7 +33,8 @@ enum entry_kind { /* on disk: never renumber */
                   ENTRY_SETTINGS = 4,
 };
 /* Why a message has no content any more. Such an entry is a stub: it keeps what makes it the entry that it was (seq,
- * ts, from, device, ordinal, cid and its hashes, the peer) and nothing of what it said, answered or mentioned. */
+ * ts, from, device, ordinal, cid and its hashes, the peer, expires_at) and nothing of what it said, answered or
+ * mentioned. */
 enum entry_gone { ENTRY_KEPT = 0, ENTRY_DELETED = 1, ENTRY_EXPIRED = 2 };
 enum conv_kind { CONV_PAIR = 1, CONV_GROUP = 2 };
 enum members_change { MEMBERS_ADDED = 1, MEMBERS_REMOVED = 2, MEMBERS_ROLE = 3 };
@@ -65,6 +66,7 @@ struct entry {
     user_id peer;         /* one-to-one: the other side (oneself in a chat of one) */
     /* ENTRY_MESSAGE */
     enum entry_gone gone;
+    int64_t expires_at; /* from this moment on nobody may read its content; 0: never. A stub keeps it */
     struct str content; /* raw JSON object */
     uint64_t reply_to;  /* 0: none */
     const user_id *mentions;
@@ -166,6 +168,11 @@ size_t record_table_rows(const struct record *r);
 
 /* Makes a message a stub. */
 void entry_erase(struct entry *e, enum entry_gone gone);
+/* Its time has come, and it has its content yet. */
+static inline bool entry_is_due(const struct entry *e, int64_t now_ms)
+{
+    return e->expires_at && !e->gone && e->expires_at <= now_ms;
+}
 
 /* The value of an entry in the store is its record's bytes; so one codec serves log and store. */
 

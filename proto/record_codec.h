@@ -4,11 +4,11 @@
 #pragma once
 #include "proto/record.h"
 
-enum { RECORD_VERSION = 1, ENTRY_VERSION = 2 };
+enum { RECORD_VERSION = 1, ENTRY_VERSION = 3, ERASE_VERSION = 2 };
 
 void entry_encode(const struct entry *e, struct buf *out);
-/* The least version that can say it: 2 for stubs, which version 1 did not know. */
-static inline uint8_t entry_version(const struct entry *e) { return e->gone ? 2 : 1; }
+/* The least version that can say it: 2 for stubs, which version 1 did not know; 3 for what expires, or did. */
+static inline uint8_t entry_version(const struct entry *e) { return e->expires_at ? 3 : e->gone ? 2 : 1; }
 void entry_decode(struct dec *d, unsigned version, struct arena *arena, struct entry *e);
 
 static inline void enc_add_bytes(struct buf *out, const void *p, size_t n) { buf_add(out, p, n); }

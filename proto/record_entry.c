@@ -1,7 +1,8 @@
 /* An entry's layout: kind, conversation's kind and flags in a byte each; conv 16, seq varint, from 8, device 8, ts
  * varint, ordinal varint, cid as a field, cid_hash 16, fingerprint 8; then what the flags announce, in the order of the
- * flags; then what the kind has. A stub is of version 2, has one flag more and no content. A message in a chat of two
- * costs about 100 bytes beside its content, 22 of them the cid. */
+ * flags; then what the kind has. A stub is of version 2, has one flag more and no content. A message that expires is of
+ * version 3, has the flag of that and the moment, a varint; its stub has both. A message in a chat of two costs about
+ * 100 bytes beside its content, 22 of them the cid. */
 #include "proto/record_codec.h"
 
 enum { /* on disk: never renumber */
@@ -14,6 +15,8 @@ enum { /* on disk: never renumber */
        IS_DELETED = 32,
        IS_EXPIRED = 64,
        FLAGS_END_2 = 128,
+       HAS_EXPIRY = 128,
+       FLAGS_END_3 = 256,
 };
 enum {
     SET_TITLE = 1,
@@ -31,7 +34,8 @@ static uint8_t entry_flags(const struct entry *e)
 {
     return (uint8_t)((e->peer ? HAS_PEER : 0) | (e->reply_to ? HAS_REPLY : 0) | (e->n_mentions ? HAS_MENTIONS : 0) |
                      (e->heir ? HAS_HEIR : 0) | (e->history_all ? HISTORY_ALL : 0) |
-                     (e->gone == ENTRY_DELETED ? IS_DELETED : 0) | (e->gone == ENTRY_EXPIRED ? IS_EXPIRED : 0));
+                     (e->gone == ENTRY_DELETED ? IS_DELETED : 0) | (e->gone == ENTRY_EXPIRED ? IS_EXPIRED : 0) |
+                     (e->expires_at ? HAS_EXPIRY : 0));
 }
 
 static char *put(char *p, const void *from, size_t n)
@@ -101,6 +105,8 @@ void entry_encode(const struct entry *e, struct buf *out)
     }
     if (flags & HAS_HEIR)
         enc_add_u64(out, e->heir);
+    if (flags & HAS_EXPIRY)
+        enc_add_varint(out, (uint64_t)e->expires_at);
     switch (e->kind) {
     case ENTRY_MESSAGE:
         if (!e->gone)
@@ -126,8 +132,20 @@ static void decode_gone(struct dec *d, unsigned flags, struct entry *e)
     unsigned gone = flags & (IS_DELETED | IS_EXPIRED);
 
     d->failed |= gone != IS_DELETED && gone != IS_EXPIRED;
-    d->failed |= e->kind != ENTRY_MESSAGE || (flags & ~(gone | HAS_PEER));
+    d->failed |= e->kind != ENTRY_MESSAGE || (flags & ~(gone | HAS_PEER | HAS_EXPIRY));
     e->gone = gone == IS_DELETED ? ENTRY_DELETED : ENTRY_EXPIRED;
+}
+
+/* Each version has what the one before could not say, so that a thing is said in one way. */
+static void decode_what_version_allows(struct dec *d, unsigned version, unsigned flags, struct entry *e)
+{
+    static const unsigned ends[] = {[1] = FLAGS_END_1, [2] = FLAGS_END_2, [3] = FLAGS_END_3};
+
+    d->failed |= flags >= ends[version];
+    if (version == 2 || (flags & (IS_DELETED | IS_EXPIRED)))
+        decode_gone(d, flags, e);
+    if (version == 3)
+        d->failed |= e->kind != ENTRY_MESSAGE || !(flags & HAS_EXPIRY);
 }
 
 static unsigned decode_head(struct dec *d, unsigned version, struct entry *e)
@@ -137,9 +155,8 @@ static unsigned decode_head(struct dec *d, unsigned version, struct entry *e)
     e->kind = (enum entry_kind)dec_get_below(d, ENTRY_SETTINGS + 1);
     e->conv_kind = (enum conv_kind)dec_get_below(d, CONV_GROUP + 1);
     d->failed |= e->kind == 0 || e->conv_kind == 0;
-    flags = dec_get_below(d, version == 1 ? FLAGS_END_1 : FLAGS_END_2);
-    if (version > 1)
-        decode_gone(d, flags, e);
+    flags = dec_get_u8(d);
+    decode_what_version_allows(d, version, flags, e);
     e->conv = dec_get_conv(d);
     e->seq = dec_get_varint(d);
     e->from = dec_get_u64(d);
@@ -229,6 +246,10 @@ void entry_decode(struct dec *d, unsigned version, struct arena *arena, struct e
         decode_mentions(d, arena, e);
     if (flags & HAS_HEIR)
         e->heir = dec_get_u64(d);
+    if (flags & HAS_EXPIRY) {
+        e->expires_at = dec_get_ts(d);
+        d->failed |= e->expires_at == 0;
+    }
     e->history_all = flags & HISTORY_ALL;
     if (dec_ok(d))
         decode_by_kind(d, arena, e);

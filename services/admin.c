@@ -39,6 +39,7 @@ struct client {
     struct seed *seed;
     struct hold *hold;
     struct erase_run *erase;
+    struct erase_user *erase_user;
     const char *erase_word;
     char in[LINE_MAX_BYTES];
     size_t in_len;
@@ -65,7 +66,9 @@ static void client_close(struct client *c)
         seed_cancel(c->admin->directory, c->seed);
     hold_end(c->hold);
     erase_cancel(c->erase);
+    erase_user_cancel(c->erase_user);
     c->erase = NULL;
+    c->erase_user = NULL;
     c->seed = NULL;
     c->hold = NULL;
     c->admin->n_clients--;
@@ -170,8 +173,21 @@ static void on_erased(void *arg, enum code code, const char *why, uint64_t n)
     struct client *c = arg;
 
     c->erase = NULL;
+    c->erase_user = NULL;
     buf_printf(&c->out, "%s %llu\n", c->erase_word, (unsigned long long)n);
     client_end(c, code, why);
+}
+
+/* One line at a time: who does not read them gets fewer. */
+static void on_erasing(void *arg, uint64_t at, uint64_t of, uint64_t erased)
+{
+    struct client *c = arg;
+
+    if (c->out.len)
+        return;
+    buf_printf(&c->out, "progress %llu %llu %llu\n", (unsigned long long)at, (unsigned long long)of,
+               (unsigned long long)erased);
+    send_now(c);
 }
 
 /* It may have ended already, refused by a full mailbox. */
@@ -192,13 +208,55 @@ static void erase(struct client *c, struct str args)
     range.to = (uint64_t)last;
     log_info("admin_erase", "conv=" STR_FMT " from=%lld to=%lld", STR_ARG(conv), (long long)first, (long long)last);
     c->erase_word = "erased";
-    keep_erase(c, erase_start(c->admin->directory, &range, &(struct erase_conf){on_erased, c}));
+    keep_erase(c, erase_start(c->admin->directory, &range, &(struct erase_conf){.done = on_erased, .arg = c}));
+}
+
+static void erase_before(struct client *c, struct str args)
+{
+    struct erase_conf conf = {.done = on_erased, .arg = c, .progress = on_erasing};
+    struct erase_range range = {.from = 1, .to = SEQ_MAX};
+    struct str conv, ms;
+
+    if (!str_cut(args, ' ', &conv, &ms) || !conv_parse(conv, &range.conv) ||
+        !str_to_i64(ms, 1, INT64_MAX, &range.before_ms)) {
+        client_end(c, CODE_BAD_REQUEST, "erase-before CONV MS");
+        return;
+    }
+    log_info("admin_erase", "conv=" STR_FMT " before_ms=%lld", STR_ARG(conv), (long long)range.before_ms);
+    c->erase_word = "erased";
+    keep_erase(c, erase_start(c->admin->directory, &range, &conf));
+}
+
+static void erase_user(struct client *c, struct str args)
+{
+    struct erase_conf conf = {.done = on_erased, .arg = c, .progress = on_erasing};
+    struct erase_user *e;
+    struct str who, ms;
+    int64_t before;
+
+    if (!str_cut(args, ' ', &who, &ms) || !str_to_i64(ms, 0, INT64_MAX, &before)) {
+        client_end(c, CODE_BAD_REQUEST, "erase-user USER MS");
+        return;
+    }
+    c->erase_word = "erased";
+    e = erase_user_start(c->admin->directory, who, before, &conf);
+    c->erase_user = c->is_ending || !c->admin ? NULL : e;
+}
+
+static void obey_erase(struct client *c, struct str verb, struct str args)
+{
+    if (str_eq(verb, STR("erase-before")))
+        erase_before(c, args);
+    else if (str_eq(verb, STR("erase-user")))
+        erase_user(c, args);
+    else
+        erase(c, args);
 }
 
 static void erase_status(struct client *c)
 {
     c->erase_word = "since";
-    keep_erase(c, erase_ask_status(c->admin->directory, &(struct erase_conf){on_erased, c}));
+    keep_erase(c, erase_ask_status(c->admin->directory, &(struct erase_conf){.done = on_erased, .arg = c}));
 }
 
 static void say_ends(struct client *c)
@@ -271,15 +329,15 @@ static void obey(struct client *c, struct str line)
         erase_status(c);
         return;
     }
-    if (str_cut(line, ' ', &verb, &rest) && str_eq(verb, STR("erase"))) {
-        erase(c, rest);
+    if (str_cut(line, ' ', &verb, &rest) && str_starts(verb, STR("erase"))) {
+        obey_erase(c, verb, rest);
         return;
     }
     if (!str_cut(line, ' ', &verb, &rest) || !str_eq(verb, STR("seed")) || !str_cut(rest, ' ', &prefix, &count) ||
         !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
-        client_end(
-            c, CODE_BAD_REQUEST,
-            "what is understood: seed PREFIX COUNT, backup, views, stores …, dead …, erase CONV FROM TO, erase-status");
+        client_end(c, CODE_BAD_REQUEST,
+                   "what is understood: seed PREFIX COUNT, backup, views, stores …, dead …, erase CONV FROM TO, "
+                   "erase-before CONV MS, erase-user USER MS, erase-status");
         return;
     }
     log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);

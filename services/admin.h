@@ -6,6 +6,9 @@
  *     dead …               lists, shows, replays or drops dead letters (dead.h gives the lines)
  *     views                how everything stands (standing.h gives the lines)
  *     erase CONV FROM TO   messages of these seqs lose their content: `erased N`
+ *     erase-before CONV MS those sent before MS (since 1970); on the way `progress SEQ LAST ERASED`
+ *     erase-user USER MS   those that this user (name or id) sent before MS (0: all) in any conversation; on the way
+ *                          `progress CONVERSATIONS ALL ERASED`
  *     erase-status         `since MS`: when the oldest erasing was that may still be in the files; 0: none
  *     backup               holds everything in its place (hold.h gives the lines), then `held`; until the connection
  * ends ends                 after `held`, as often as is liked: hold.h's lines of where the logs end, then `ok`

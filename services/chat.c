@@ -28,6 +28,10 @@ static struct str canonical(struct reactor *r, const struct args_message_send *a
     enc_add_varint(b, a->mentions.n);
     buf_add(b, a->mentions.v, a->mentions.n * sizeof a->mentions.v[0]);
     buf_str(b, a->content);
+    if (a->has_expires_in) { /* no content goes on like this, and without it all is as it always was */
+        buf_char(b, '\0');
+        enc_add_varint(b, a->expires_in);
+    }
     return buf_get(b);
 }
 
@@ -152,6 +156,7 @@ static void send_start(struct reactor *r, struct conv *c, struct request *q)
     e->reply_to = a->reply_to;
     e->mentions = a->mentions.v;
     e->n_mentions = a->mentions.n;
+    e->expires_at = (int64_t)a->expires_in * 1000;
     shard_once(r, c, q, a->cid, canonical(r, a), print_sent, send_admit);
 }
 

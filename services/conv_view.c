@@ -1,5 +1,6 @@
 #include "services/conv_view.h"
 #include "proto/jsonw.h"
+#include "services/expiry.h"
 #include "services/receipt.h"
 #include "services/tail.h"
 #include "services/unread.h"
@@ -12,6 +13,8 @@ static enum err read_entry(const struct conv_view *v, uint64_t seq, struct arena
 {
     enum err err = conv_entry(v->r, v->c, seq, v->need, arena, out);
 
+    if (err == ERR_OK)
+        expiry_hide(v->r, out, 1);
     return err == ERR_NOT_FOUND ? ERR_CORRUPT : err; /* seqs have no gaps */
 }
 
@@ -216,7 +219,8 @@ struct filling {
     struct entry_names names;
 };
 
-static enum err print_entries(struct filling *f, const struct entry_bytes *list, struct arena *arena)
+static enum err print_entries(const struct reactor *r, struct filling *f, const struct entry_bytes *list,
+                              struct arena *arena)
 {
     struct entry e;
 
@@ -226,6 +230,7 @@ static enum err print_entries(struct filling *f, const struct entry_bytes *list,
 
         if (err != ERR_OK)
             return err;
+        expiry_hide(r, &e, 1);
         if (f->n)
             buf_char(f->out, ',');
         entry_print_with(&f->names, &e, f->out);
@@ -250,7 +255,7 @@ static enum err fill_from(const struct conv_view *v, uint64_t from, uint64_t to,
     enum err err;
 
     TRY(conv_read(v->r, v->c, from, to, f->room->entries - f->n, bytes, false, v->need, &arena, &list));
-    TRY(print_entries(f, &list, &arena));
+    TRY(print_entries(v->r, f, &list, &arena));
 out:
     arena_deinit(&arena);
     return err;

@@ -3,6 +3,7 @@
 #include "services/purge.h"
 #include "services/reactor_state.h"
 #include "services/shard_state.h"
+#include "storage/convlog_expiry.h"
 
 enum { PAGE_BYTES = 1 << 20, RETRY_MS = 50, TRIES = 600 };
 
@@ -65,27 +66,15 @@ static void append(struct erasing *e)
 
 static void on_retry(struct timer *t) { append(container_of(t, struct erasing, retry)); }
 
-/* The messages of a page that have content, as stubs. */
-static size_t stubs_of(const struct entry_list *page, struct entry *out)
+/* What a reader was last told stays so: who asks for what has expired finds it expired. */
+static void stub_of(const struct entry *from, int64_t now, struct entry *out)
 {
-    size_t n = 0;
-
-    for (size_t i = 0; i < page->n; i++) {
-        if (page->v[i].kind != ENTRY_MESSAGE || page->v[i].gone)
-            continue;
-        out[n] = page->v[i];
-        entry_erase(&out[n++], ENTRY_DELETED);
-    }
-    return n;
+    *out = *from;
+    entry_erase(out, entry_is_due(from, now) ? ENTRY_EXPIRED : ENTRY_DELETED);
 }
 
-static void take_page(struct erasing *e, const struct entry_list *page)
+static void put_stubs(struct erasing *e, const struct entry *stubs, size_t n, int64_t now)
 {
-    struct inner_erase *p = page_of(e->q);
-    struct entry *stubs = arena_alloc(&e->arena, ERASE_MAX * sizeof *stubs);
-    size_t n = stubs_of(page, stubs);
-
-    p->next = page->more ? page->v[page->n - 1].seq + 1 : 0;
     if (n == 0) {
         end(e, ERR_OK);
         return;
@@ -93,9 +82,28 @@ static void take_page(struct erasing *e, const struct entry_list *page)
     e->log.conv = e->conv;
     e->log.committed = on_committed;
     e->log.rec.kind = RECORD_ERASE;
-    e->log.rec.erase =
-        (struct erase_record){.conv = *conv_id(e->conv), .ts = env_now_ms(reactor_env(e->r)), .stubs = stubs, .n = n};
+    e->log.rec.erase = (struct erase_record){.conv = *conv_id(e->conv), .ts = now, .stubs = stubs, .n = n};
     append(e);
+}
+
+static bool is_asked_for(const struct inner_erase *p, const struct entry *e)
+{
+    return e->kind == ENTRY_MESSAGE && !e->gone && (!p->before_ms || e->ts < p->before_ms) &&
+           (!p->user || e->from == p->user);
+}
+
+static void take_page(struct erasing *e, const struct entry_list *page)
+{
+    struct inner_erase *p = page_of(e->q);
+    struct entry *stubs = arena_alloc(&e->arena, ERASE_MAX * sizeof *stubs);
+    int64_t now = env_now_ms(reactor_env(e->r));
+    size_t n = 0;
+
+    p->next = page->more ? page->v[page->n - 1].seq + 1 : 0;
+    for (size_t i = 0; i < page->n; i++)
+        if (is_asked_for(p, &page->v[i]))
+            stub_of(&page->v[i], now, &stubs[n++]);
+    put_stubs(e, stubs, n, now);
 }
 
 static enum err read_step(struct reactor *r, void *arg, struct lsm_need *need)
@@ -117,26 +125,88 @@ static enum err read_step(struct reactor *r, void *arg, struct lsm_need *need)
     return ERR_OK;
 }
 
+/* --- what expired --- */
+
+/* A key of the index for which there is no message that expires then: nothing is to be done for it any more. If the
+ * store has no room the key is met again. */
+static void forget(struct erasing *e, const struct expiring *x)
+{
+    (void)!convlog_expiry_delete(conv_store(e->r, e->conv), conv_shard(e->conv), x);
+}
+
+static void take_due(struct erasing *e, const struct entry *v)
+{
+    struct inner_erase *p = page_of(e->q);
+    struct entry *stubs = arena_alloc(&e->arena, p->n_due * sizeof *stubs);
+    int64_t now = env_now_ms(reactor_env(e->r));
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->n_due; i++) {
+        if (v[i].gone || v[i].expires_at != p->due[i].at)
+            forget(e, &p->due[i]);
+        else if (entry_is_due(&v[i], now))
+            stub_of(&v[i], now, &stubs[n++]);
+        else
+            p->next = 1; /* the clock was set back since */
+    }
+    put_stubs(e, stubs, n, now);
+}
+
+/* All are asked for before it waits, so that the disk is asked once. What is not there stays zeroed. */
+static enum err read_due_step(struct reactor *r, void *arg, struct lsm_need *need)
+{
+    struct erasing *e = arg;
+    const struct inner_erase *p = page_of(e->q);
+    struct entry *v = arena_alloc(&e->arena, p->n_due * sizeof *v);
+    enum err all = ERR_OK;
+
+    memset(v, 0, p->n_due * sizeof *v);
+    for (size_t i = 0; i < p->n_due && (all == ERR_OK || all == ERR_AGAIN); i++) {
+        enum err err = convlog_entry(conv_store(r, e->conv), conv_shard(e->conv), conv_id(e->conv), p->due[i].seq, need,
+                                     &e->arena, &v[i]);
+
+        if (err != ERR_OK && err != ERR_NOT_FOUND)
+            all = err;
+    }
+    if (all == ERR_AGAIN)
+        arena_deinit(&e->arena);
+    else if (all == ERR_OK)
+        take_due(e, v);
+    else
+        end(e, all);
+    return all == ERR_AGAIN ? all : ERR_OK;
+}
+
+/* --- its requests --- */
+
+static void begin(struct reactor *r, struct conv *c, struct request *q, reactor_read_fn *step)
+{
+    struct erasing *e = arena_alloc(&q->arena, sizeof *e);
+
+    *e = (struct erasing){.r = r, .q = q, .conv = c};
+    conv_pin(c);
+    reactor_read(r, step, e);
+}
+
 static void on_conv(struct reactor *r, struct conv *c, struct request *q)
 {
     const struct authority *a = conv_committed(c);
     struct inner_erase *p = page_of(q);
-    struct erasing *e;
 
+    if (p->n_due) {
+        begin(r, c, q, read_due_step);
+        return;
+    }
     if (!a->head) {
         reactor_no_conv(r, q);
         return;
     }
     p->from = p->from < a->first_seq ? a->first_seq : p->from;
     p->to = p->to > a->head ? a->head : p->to;
-    if (p->from > p->to) {
+    if (p->from > p->to)
         reactor_ok(r, q);
-        return;
-    }
-    e = arena_alloc(&q->arena, sizeof *e);
-    *e = (struct erasing){.r = r, .q = q, .conv = c};
-    conv_pin(c);
-    reactor_read(r, read_step, e);
+    else
+        begin(r, c, q, read_step);
 }
 
 void inner_erase(void *service, struct request *q)

@@ -4,11 +4,13 @@
 #include "services/erase.h"
 #include "services/inner.h"
 
+enum { PROGRESS_MS = 300 };
+
 struct erase_run {
     struct directory *d;
     struct erase_conf conf;
     struct erase_range range;
-    uint64_t erased;
+    uint64_t erased, said_ms;
     int64_t since_ms;
     unsigned pending;
     bool is_cancelled, has_failed;
@@ -23,6 +25,16 @@ static void end(struct erase_run *e, enum code code, const char *why, uint64_t n
     mem_free(e);
 }
 
+static void say_progress(struct erase_run *e, const struct inner_erase *p)
+{
+    uint64_t now = loop_now_ms(e->d->loop);
+
+    if (!e->conf.progress || e->is_cancelled || now < e->said_ms + PROGRESS_MS)
+        return;
+    e->said_ms = now;
+    e->conf.progress(e->conf.arg, p->next - 1, p->to, e->erased);
+}
+
 static void on_page(struct request *q)
 {
     struct erase_run *e = q->asker;
@@ -30,10 +42,12 @@ static void on_page(struct request *q)
 
     e->erased += p->erased;
     e->range.from = p->next;
-    if (q->code != CODE_OK || !p->next || e->is_cancelled)
+    if (q->code != CODE_OK || !p->next || e->is_cancelled || (e->conf.is_over && *e->conf.is_over)) {
         end(e, q->code, q->why, e->erased);
-    else
+    } else {
+        say_progress(e, p);
         next_page(e);
+    }
     request_free(q);
 }
 
@@ -43,7 +57,11 @@ static struct inner_erase *ask_new(struct erase_run *e, void (*done)(struct requ
 
     *q = request_new(done, e);
     p = arena_alloc(&(*q)->arena, sizeof *p);
-    *p = (struct inner_erase){.conv = e->range.conv, .from = e->range.from, .to = e->range.to};
+    *p = (struct inner_erase){.conv = e->range.conv,
+                              .from = e->range.from,
+                              .to = e->range.to,
+                              .before_ms = e->range.before_ms,
+                              .user = e->range.user};
     (*q)->inner = INNER_ERASE;
     (*q)->result = p;
     return p;

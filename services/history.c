@@ -4,6 +4,7 @@
  * reading begins anew, so a page is always of one moment. Visible ranges are walked in the direction asked for; each
  * gives a run of entries, and the runs stand in ascending order in the answer. */
 #include "proto/jsonw.h"
+#include "services/expiry.h"
 #include "services/tail.h"
 
 enum {
@@ -62,8 +63,8 @@ static enum err read_runs(const struct reactor *r, const struct page *p, const s
 }
 
 /* Where each entry's text begins is kept, for cut. */
-static enum err print_runs(const struct page *p, const struct pages *pages, struct arena *arena, size_t *starts,
-                           struct buf *out)
+static enum err print_runs(const struct reactor *r, const struct page *p, const struct pages *pages,
+                           struct arena *arena, size_t *starts, struct buf *out)
 {
     struct entry_names names = {0};
     struct entry e;
@@ -76,6 +77,7 @@ static enum err print_runs(const struct page *p, const struct pages *pages, stru
 
             if (err != ERR_OK)
                 return err;
+            expiry_hide(r, &e, 1);
             *starts++ = out->len;
             entry_print_with(&names, &e, out);
             buf_char(out, ',');
@@ -101,7 +103,8 @@ static bool cut(const struct page *p, const size_t *starts, size_t n, struct buf
     return end - first < n;
 }
 
-static enum err print_page(const struct page *p, struct pages *pages, struct arena *arena, struct buf *out)
+static enum err print_page(const struct reactor *r, const struct page *p, struct pages *pages, struct arena *arena,
+                           struct buf *out)
 {
     size_t *starts = arena_alloc(arena, (pages->entries + 1) * sizeof *starts);
     enum err err;
@@ -110,7 +113,7 @@ static enum err print_page(const struct page *p, struct pages *pages, struct are
     jsonw_open(out, '{');
     jsonw_key(out, "entries");
     jsonw_open(out, '[');
-    TRY(print_runs(p, pages, arena, starts, out));
+    TRY(print_runs(r, p, pages, arena, starts, out));
     pages->more |= cut(p, starts, pages->entries, out);
     out->len -= pages->entries > 0; /* the last comma */
     jsonw_close(out, ']');
@@ -130,7 +133,7 @@ static enum err page_step(struct reactor *r, void *arg, struct lsm_need *need)
     enum err err;
 
     TRY(read_runs(r, p, m, need, &arena, &pages));
-    TRY(print_page(p, &pages, &arena, &p->q->out));
+    TRY(print_page(r, p, &pages, &arena, &p->q->out));
     reactor_ok(r, p->q);
 out:
     if (err != ERR_OK && err != ERR_AGAIN)

@@ -4,6 +4,7 @@
 #pragma once
 #include "proto/request.h"
 
+struct expiring; /* storage/convlog_expiry.h */
 enum inner_kind {
     INNER_NONE,
     /* asked of the lookup */
@@ -64,8 +65,13 @@ struct inner_hold {
 struct inner_erase {
     bool is_status; /* only since_ms is asked for */
     struct conv_id conv;
-    uint64_t from, to;
-    uint64_t erased, next; /* out: how many had content; where to go on, 0: through */
+    uint64_t from, to;          /* out: cut to what there is */
+    int64_t before_ms;          /* only those of before this moment; 0: all */
+    user_id user;               /* only what this one sent; 0: all */
+    const struct expiring *due; /* instead of from..to: these of `conv`, as far as they have expired. The asker's */
+    size_t n_due;
+    uint64_t erased, next; /* out: how many had content; where to go on, 0: through. Of `due` next only says that some
+                              have not expired yet, by the clock of now */
     int64_t since_ms;      /* out: purge_since */
 };
 struct inner_users {

@@ -1,4 +1,5 @@
 /* Who waits while a shard moves, and the steps that change that. */
+#include "services/expiry.h"
 #include "services/move_state.h"
 #include "services/shard_state.h"
 
@@ -131,6 +132,7 @@ static void store_opened(struct moves *m, const struct inner_move *a)
 static void arrived(struct moves *m, const struct inner_move *a)
 {
     m->r->store_of[a->shard] = a->to;
+    expiry_shard_came(m->r->expiry, a->shard);
     move_pause(m, a->shard, true);
 }
 

@@ -1,6 +1,7 @@
 #include "services/gauges.h"
 #include "services/reactor.h"
 #include "base/log.h"
+#include "services/expiry.h"
 #include "services/move.h"
 #include "services/notify.h"
 #include "services/purge.h"
@@ -26,6 +27,7 @@ struct typing *reactor_typing(const struct reactor *r) { return r->typing; }
 struct receipts *reactor_receipts(const struct reactor *r) { return r->receipts; }
 struct surveys *reactor_surveys(const struct reactor *r) { return r->surveys; }
 struct moves *reactor_moves(const struct reactor *r) { return r->moves; }
+struct expiry *reactor_expiry(const struct reactor *r) { return r->expiry; }
 
 struct buf *reactor_scratch(struct reactor *r)
 {
@@ -136,6 +138,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     gauges_create(r, &r->gauges);
     trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
     purge_create(r, &r->purge);
+    expiry_create(r, &r->expiry);
     r->flush.fn = on_turn_end;
     loop_hook(r->loop, &r->flush);
     bus_serve(r->port, runner_serve, r);
@@ -153,6 +156,7 @@ void reactor_destroy(struct reactor *r)
     loop_unhook(&r->flush);
     gauges_destroy(r->gauges);
     reactor_drop_held(r);
+    expiry_destroy(r->expiry);
     purge_destroy(r->purge);
     trim_destroy(r->trim);
     stream_close(r->stream);

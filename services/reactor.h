@@ -20,6 +20,7 @@ struct receipts;
 struct surveys;
 struct views;
 struct moves;
+struct expiry;
 struct owed_batch;
 typedef void notify_owe_fn(struct directory *d, struct owed_batch *b);
 
@@ -64,6 +65,7 @@ struct typing *reactor_typing(const struct reactor *r);
 struct receipts *reactor_receipts(const struct reactor *r);
 struct surveys *reactor_surveys(const struct reactor *r);
 struct moves *reactor_moves(const struct reactor *r);
+struct expiry *reactor_expiry(const struct reactor *r);
 struct buf *reactor_scratch(struct reactor *r); /* cleared; for what is used up before returning to the loop */
 struct lsm *reactor_store(const struct reactor *r, uint16_t shard);    /* of a shard that it owns */
 size_t reactor_stores(const struct reactor *r, struct lsm *const **v); /* by store index, NULL where not its own */

@@ -72,8 +72,9 @@ struct entry *shard_entry(struct request *q);
 void shard_once(struct reactor *r, struct conv *c, struct request *q, struct str cid, struct str canonical,
                 shard_print_fn *print, shard_fn *admit);
 /* Appends the request's entry. Filled in here: conv, seq, from, device, ts, ordinal; by shard_once: cid, hash,
- * fingerprint; by the caller: kind, conv_kind and the rest. Answers the request after commit, or `unavailable` when
- * nothing was appended (draining, a full disk, or log or store at its bound for seconds: it waits for room first). */
+ * fingerprint; by the caller: kind, conv_kind and the rest, of expires_at how long from ts on. Answers the request
+ * after commit, or `unavailable` when nothing was appended (draining, a full disk, or log or store at its bound for
+ * seconds: it waits for room first). */
 void shard_append(struct reactor *r, struct conv *c, struct request *q);
 /* Instead of shard_append, for a write that changes nothing because the entry `seq` of time `ts`, maybe still under
  * way, did it already: no entry comes to be, the cid is kept all the same, and after commit the request is answered by

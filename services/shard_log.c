@@ -11,6 +11,7 @@
 #include "services/shard_log.h"
 #include "base/log.h"
 #include "proto/metrics.h"
+#include "services/expiry.h"
 #include "services/shard_state.h"
 
 enum { RETRY_STORE_MS = 64, RETRY_AFTER_MS = 200, STALL_MS = 2000, STALL_LOOK_MS = 8 };
@@ -147,6 +148,8 @@ void shard_append(struct reactor *r, struct conv *c, struct request *q)
     e->from = q->actor.user;
     e->device = q->actor.device;
     e->ts = time_of(r, c);
+    if (e->expires_at)
+        e->expires_at += e->ts;
     submit(r, c, q);
 }
 
@@ -272,7 +275,13 @@ void shards_committed(struct shards *s, uint64_t end)
 static struct frame *print_event(struct reactor *r, const struct entry *e)
 {
     struct buf *b = reactor_scratch(r);
+    struct entry shown;
 
+    if (e->expires_at) { /* it may have waited long for its commit */
+        shown = *e;
+        expiry_hide(r, &shown, 1);
+        e = &shown;
+    }
     entry_print(e, b);
     return frame_text(buf_get(b));
 }
@@ -387,6 +396,8 @@ static void entry_committed(struct reactor *r, struct appended *a)
 
     map_take(&reactor_shards(r)->cids, cid_slot(e->cid_hash), is_work, w);
     metric_add(reactor_metrics(r), METRIC_ENTRIES, 1);
+    if (e->expires_at)
+        expiry_note(reactor_expiry(r), c->shard, e->expires_at);
     c->authors[c->next_author++ % AUTHORS_KEPT] = e->from;
     author_has(r, c, e);
     tell(r, c, e);

@@ -11,6 +11,7 @@
  *                                                delivered 8)…, mentions 1 (seq 8)…
  *   shard 1  'c'  conv 16  9  seq 8 (big e.)     entry: the record's bytes
  *   shard 1  'i'  cid_hash 16                    cid index: seq 8, fingerprint 8
+ *   shard 1  'x'  expires_at 8, conv 16, seq 8   nothing: the message expires then (convlog_expiry.h)
  *
  * All that belongs to a conversation is side by side: one scan of 1 to 4 loads an authority, one of 9 reads a page. The
  * first 18 bytes name shard, space and conversation, and have filter entries, so tables without it are not read.
@@ -19,13 +20,15 @@
  * with everything; of a group the state and the author's cursors, apart from the member because ranges are seldom
  * changed. A message is three puts in a pair and four in a group, at any group's size.
  *
- * Erasing puts the entry again, as a stub; its cid stays, so that a repeat of the send is found and makes nothing new.
+ * Erasing puts the entry again, as a stub, and takes it out of the index of what expires; its cid stays, so that a
+ * repeat of the send is found and makes nothing new.
  *
  * Invariants: what one record puts becomes durable together (lsm.h); seqs 1..head each have an entry; every entry has
  * its cid; cursors exist only of members; a pair has no keys 2, 3 and 4. A value that breaks them is CORRUPT, never
  * guessed. */
 #include "storage/convlog.h"
 #include "storage/convlog_codec.h"
+#include "storage/convlog_expiry.h"
 
 enum { VALUE_USUAL = 192 }; /* bytes of a pair's state and less, so that memory is asked for once */
 
@@ -126,10 +129,25 @@ static enum err put_entry(struct putting *p, const struct entry *e, struct str b
     enum err err;
 
     TRY(lsm_put(p->lsm, key_str(&key), bytes));
+    if (e->expires_at && !e->gone)
+        TRY(convlog_expiry_put(p->lsm, p->shard, e));
     TRY(put_cid(p, e));
     TRY(put_state(p));
     if (e->conv_kind == CONV_GROUP)
         TRY(put_group_entry(p, e));
+out:
+    return err;
+}
+
+static enum err put_stub(struct putting *p, const struct entry *e)
+{
+    enum err err = ERR_OK;
+
+    buf_clear(&p->value);
+    record_encode(&(struct record){.kind = RECORD_ENTRY, .entry = *e}, &p->value);
+    TRY(put(p, key_of_number(p->shard, &e->conv, WHAT_ENTRY, e->seq)));
+    if (e->expires_at)
+        TRY(convlog_expiry_delete(p->lsm, p->shard, &(struct expiring){e->expires_at, e->conv, e->seq}));
 out:
     return err;
 }
@@ -141,11 +159,8 @@ static enum err put_stubs(struct putting *p, const struct erase_record *e)
     enum err err = ERR_OK;
 
     lsm_erased(p->lsm, e->ts);
-    for (size_t i = 0; i < e->n; i++) {
-        buf_clear(&p->value);
-        record_encode(&(struct record){.kind = RECORD_ENTRY, .entry = e->stubs[i]}, &p->value);
-        TRY(put(p, key_of_number(p->shard, &e->conv, WHAT_ENTRY, e->stubs[i].seq)));
-    }
+    for (size_t i = 0; i < e->n; i++)
+        TRY(put_stub(p, &e->stubs[i]));
 out:
     return err;
 }

@@ -1,10 +1,13 @@
 /* A conversation's entries may be in tables, in a log that no store has taken in yet, or in both. Of a log it is enough
  * to know which seqs it holds: a few ranges, nearly always one. A store's keys come in the order state, settings,
- * members, cursors, entries, conversation by conversation, so what is kept of one is forgotten with the next. */
+ * members, cursors, entries, conversation by conversation, so what is kept of one is forgotten with the next; behind
+ * those of a shard stands its index of what expires. */
 #include "storage/convlog_verify.h"
 #include "base/map.h"
 #include "storage/authority.h"
 #include "storage/convlog_codec.h"
+#include "storage/convlog_expiry.h"
+#include "storage/convlog_verify_expiry.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,6 +35,9 @@ struct convlog_verify {
     struct logged *also;       /* the same conversation in the logs; NULL: not there */
     uint32_t at;               /* its range to be asked next */
     uint64_t next, lost, gaps; /* the seq that must come next */
+
+    uint8_t shard; /* whose keys come */
+    struct expiry_check expiry;
 };
 
 static PRINTF_LIKE(3, 4) void say(struct convlog_verify *v, const struct conv_id *c, const char *fmt, ...)
@@ -66,6 +72,7 @@ void convlog_verify_destroy(struct convlog_verify *v)
     map_deinit(&v->logged);
     arena_deinit(&v->arena);
     arena_deinit(&v->arena_now);
+    expiry_check_deinit(&v->expiry);
     mem_free(v);
 }
 
@@ -219,6 +226,8 @@ static enum err read_entry(struct convlog_verify *v, uint64_t seq, struct str va
 
     if (err == ERR_OK && (r.entry.seq != seq || !conv_eq(&r.entry.conv, &v->conv)))
         err = ERR_CORRUPT;
+    if (err == ERR_OK)
+        expiry_check_entry(&v->expiry, v->shard, &r.entry);
     arena_deinit(&v->arena);
     come_to(v, seq);
     if (v->next == seq)
@@ -276,16 +285,41 @@ static bool conv_of(struct str key, struct conv_id *out)
     return true;
 }
 
+static void end_shard(struct convlog_verify *v)
+{
+    uint64_t missing = expiry_check_end(&v->expiry);
+
+    if (missing)
+        say(v, &CONV_NONE,
+            "%" PRIu64 " messages of shard %u are to expire, and its index of what expires does not name them", missing,
+            v->shard);
+}
+
+/* A key that is of no conversation. */
+static void read_index(struct convlog_verify *v, struct str key, struct str value)
+{
+    struct expiring x;
+    uint64_t seq, print;
+
+    if (key.len == CONVLOG_FILTER_PREFIX && key.p[1] == 'i' && cid_decode(value, &seq, &print) != ERR_OK)
+        say(v, &CONV_NONE, "a value of the cid index cannot be read");
+    if (expiry_key_parse(key, &x))
+        expiry_check_key(&v->expiry, key);
+}
+
 void convlog_verify_key(struct convlog_verify *v, struct str key, struct str value)
 {
     struct conv_id c;
     enum what what;
-    uint64_t number, seq, print;
+    uint64_t number;
     enum err err;
 
+    if ((uint8_t)key.p[0] != v->shard) {
+        end_shard(v);
+        v->shard = (uint8_t)key.p[0];
+    }
     if (!conv_of(key, &c)) {
-        if (key.len == CONVLOG_FILTER_PREFIX && key.p[1] == 'i' && cid_decode(value, &seq, &print) != ERR_OK)
-            say(v, &CONV_NONE, "a value of the cid index cannot be read");
+        read_index(v, key, value);
         return;
     }
     if (!v->has_conv || !conv_eq(&c, &v->conv))
@@ -299,7 +333,11 @@ void convlog_verify_key(struct convlog_verify *v, struct str key, struct str val
         say(v, &c, "%s cannot be read: %s", names[what], err_text(err));
 }
 
-void convlog_verify_store_end(struct convlog_verify *v) { end_conv(v); }
+void convlog_verify_store_end(struct convlog_verify *v)
+{
+    end_conv(v);
+    end_shard(v);
+}
 
 void convlog_verify_end(struct convlog_verify *v, struct convlog_counts *out)
 {
@@ -325,7 +363,7 @@ static void say_key(struct str key, struct buf *out)
     char text[CONV_TEXT];
 
     if (!conv_of(key, &c)) {
-        buf_str(out, STR("the cid index"));
+        buf_str(out, key.len > 1 && key.p[1] == 'x' ? STR("the index of what expires") : STR("the cid index"));
         return;
     }
     buf_add(out, text, conv_text(text, &c));

@@ -6,7 +6,8 @@
 Several people write in chats and groups, pipelined; some read along; owners let others in and out; all confirm. Each round
 has another number of threads and another size of memtables and segments; in some, the server is killed while it starts, too; some last until old logs are removed.
 What is checked after every restart:
-  - every acknowledged entry is there, once, under the same seq, with the same cid and content;
+  - every acknowledged entry is there, once, under the same seq, with the same cid and content, which it has until it
+    expires and not a moment longer;
   - every entry that a reader was sent is there too (what was served survives);
   - seqs are 1…n without a gap; no cid stands twice, over all rounds;
   - what was not acknowledged is sent again with its cid: it gets one seq, whether it had been committed or not;
@@ -23,12 +24,14 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 import parley  # noqa: E402
 
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # a killed server is what this is about
 WINDOW = 16
+NEVER = 1 << 40  # s
 REMOVAL = (3.0, 6.0)  # seconds: the logs of earlier starts go at the second or third look at them, one each 2 s
 COMEBACKS = 240  # a group takes nobody back more than 256 times: shared out over the rounds
 
@@ -86,7 +89,24 @@ def shows(entry, op, args):
         return [m["user"] for m in entry.get("added", [])] == args["users"]
     if op == "group.remove":
         return entry.get("removed") == args["users"]
-    return entry.get("content") == args["content"]
+    expires_at = entry["ts"] + args.get("expires_in", NEVER) * 1000
+    if entry.get("expired"):
+        return expires_at <= now_ms() and "content" not in entry
+    return entry.get("content") == args["content"] and entry.get("expires_at", expires_at) == expires_at
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def bare(entry):
+    return {k: v for k, v in entry.items() if k not in ("content", "expires_at", "expired")}
+
+
+def is_still(before, after):
+    """The same entry, or the same that has expired since."""
+    return before == after or (after.get("expired", False) and before.get("expires_at", now_ms() + 1) <= now_ms() and
+                               bare(before) == bare(after))
 
 
 async def until_done(client, ledger, cid, op, args):
@@ -110,6 +130,8 @@ async def write(client, user, targets, ledger, rng, stop):
         cid, body = parley.cid(), f"{user.name} {n} " + "x" * rng.choice([0, 10, 100, 1000])
         n += 1
         args = {"conv" if target.startswith("c") else "user": target, "content": parley.text(body)}
+        if rng.random() < 0.2:
+            args["expires_in"] = rng.choice([1, 3, 3600])
         ledger.unacked[(user.id, cid)] = ("message.send", args)
         f = client.send_nowait("message.send", cid=cid, **args)
 
@@ -179,7 +201,10 @@ async def drain_events(client, ledger):
 async def read(client, conv, after=0):
     entries, more = [], True
     while more:
+        asked = now_ms()
         page = await client.ok("history", conv=conv, after=entries[-1]["seq"] if entries else after, limit=200)
+        late = [e for e in page["entries"] if e.get("expires_at", asked + 1) <= asked]
+        assert not late, f"served after its time: {late[0]}"
         entries, more = entries + page["entries"], page["more"]
     return entries
 
@@ -246,7 +271,7 @@ async def check_sync(client, ledger):
         want = [e for e in ledger.history.get(conv, [])
                 if any(a <= e["seq"] and (b is None or e["seq"] <= b) for a, b in ledger.visible(conv, user.id))]
         for how, have in (("sync", entries), ("history", await read(c, conv))):
-            if have != want:
+            if len(have) != len(want) or not all(map(is_still, want, have)):
                 ledger.faults.append(f"{conv}: {how} gives {user.id} {len(have)} entries, must be {len(want)}")
     for conv in ledger.convs[user.id] - set(synced):
         ledger.faults.append(f"{conv}: sync does not give it to {user.id}")

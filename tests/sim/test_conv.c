@@ -5,9 +5,10 @@
  *
  * After each start: every record that was told to be durable is there, and each that an earlier start found; behind
  * them at most a prefix of the rest. A conversation's entries are 1 to its head, each once, as they were sent, or as
- * stubs if a record that is left erases them, purges or not; its
- * authority is what its records make; each cid leads to its seq. */
+ * stubs if a record that is left erases them, purges or not; its authority is what its records make; each cid leads to
+ * its seq; the index of what expires names those that have their content and expire, and nothing else. */
 #include "base/enc.h"
+#include "storage/convlog_expiry.h"
 #include "tests/lib/simwalk.h"
 #include "tests/sim/simcopy.h"
 #include "tests/sim/simlog.h"
@@ -404,8 +405,9 @@ static void assert_is_entry(const struct entry *got, const struct logged *sent, 
     if (is_erased)
         entry_erase(e, ENTRY_DELETED);
     assert_true(got->gone == e->gone && got->n_mentions == e->n_mentions && got->seq == e->seq &&
-                got->ordinal == e->ordinal && got->kind == e->kind && got->from == e->from && got->ts == e->ts &&
-                str_eq(got->cid, e->cid) && str_eq(got->content, e->content));
+                got->expires_at == e->expires_at && got->ordinal == e->ordinal && got->kind == e->kind &&
+                got->from == e->from && got->ts == e->ts && str_eq(got->cid, e->cid) &&
+                str_eq(got->content, e->content));
     arena_deinit(&scratch);
 }
 
@@ -440,6 +442,32 @@ static bool *erased_of(const struct view *v, unsigned conv, struct arena *arena)
     return is;
 }
 
+/* A conversation has its shard for itself here. What is before its first entry may be named, and does no harm. */
+static enum err check_index(const struct view *v, unsigned conv, const struct entry_list *list, struct arena *arena)
+{
+    uint64_t first = list->n ? list->v[0].seq : 1;
+    size_t max = list->n + first, n = 0, wanted = 0, met = 0;
+    struct expiring *found = arena_alloc(arena, max * sizeof *found);
+    int64_t next = 0;
+    enum err err;
+
+    TRY(convlog_expiring(v->store, shard_of(conv), 0, INT64_MAX - 1, max, NULL, found, &n, &next));
+    assert_true(next == EXPIRY_NEVER);
+    for (size_t i = 0; i < list->n; i++)
+        wanted += list->v[i].expires_at && !list->v[i].gone;
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *e = &list->v[found[i].seq - first];
+        if (found[i].seq < first)
+            continue;
+        assert_true(found[i].seq < first + list->n);
+        assert_true(e->expires_at == found[i].at && !e->gone && conv_eq(&e->conv, &found[i].conv));
+        met++;
+    }
+    assert_int_equal(met, wanted);
+out:
+    return err;
+}
+
 /* The entries of a conversation that were sent are those that are there. */
 static enum err check_entries(const struct view *v, unsigned conv, uint64_t head, struct arena *arena)
 {
@@ -461,6 +489,7 @@ static enum err check_entries(const struct view *v, unsigned conv, uint64_t head
         assert_int_equal(found, ++seq);
     }
     assert_int_equal(seq, list.n);
+    TRY(check_index(v, conv, &list, arena));
 out:
     return err;
 }

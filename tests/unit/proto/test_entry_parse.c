@@ -26,6 +26,9 @@ static size_t shapes(struct entry *out)
     e.mentions = mentions;
     e.n_mentions = 2;
     out[n++] = e;
+    e.expires_at = 1700000060000;
+    out[n++] = e;
+    e.expires_at = 0;
     entry_erase(&e, ENTRY_DELETED);
     out[n++] = e;
     e.gone = ENTRY_EXPIRED;
@@ -75,6 +78,7 @@ PROMISE(what_is_printed_is_read_and_printed_again_as_it_was)
         assert_int_equal(e.kind, v[i].kind);
         assert_int_equal(e.seq, 77);
         assert_true(str_eq(e.content, v[i].content)); /* byte for byte */
+        assert_int_equal(e.expires_at, v[i].expires_at);
         entry_print(&e, &again);
         assert_true(str_eq(buf_get(&text), buf_get(&again)));
         buf_deinit(&text);

@@ -66,6 +66,7 @@ static void rnd_message(struct entry *e, struct arena *a)
     for (size_t i = 0; i < e->n_mentions; i++)
         v[i] = rnd();
     e->mentions = v;
+    e->expires_at = coin() ? 1 + (rnd_ts() >> 1) : 0;
 }
 
 static void rnd_entry(struct entry *e, struct arena *a)
@@ -163,6 +164,7 @@ static void assert_same_entry(const struct entry *a, const struct entry *b)
     assert_true(str_eq(a->cid, b->cid) && memcmp(a->cid_hash, b->cid_hash, 16) == 0 &&
                 a->fingerprint == b->fingerprint);
     assert_true(str_eq(a->content, b->content) && a->reply_to == b->reply_to && a->n_mentions == b->n_mentions);
+    assert_true(a->expires_at == b->expires_at && a->gone == b->gone);
     for (size_t i = 0; i < a->n_mentions; i++)
         assert_true(a->mentions[i] == b->mentions[i]);
     assert_true(a->change == b->change && a->n_members == b->n_members && a->heir == b->heir);
@@ -356,6 +358,99 @@ PROMISE(version_1_is_laid_out_for_ever)
     buf_deinit(&bytes);
 }
 
+static struct entry expiring_message(void)
+{
+    struct entry e = {.kind = ENTRY_MESSAGE, .conv_kind = CONV_PAIR, .seq = 3, .from = 7, .device = 8, .ts = 9};
+
+    e.cid = STR("cid");
+    e.peer = 12;
+    e.content = STR("{\"type\":\"secret\"}");
+    e.expires_at = 300;
+    return e;
+}
+
+PROMISE(version_3_of_an_entry_is_laid_out_for_ever)
+{
+    struct record r = {.kind = RECORD_ENTRY, .entry = expiring_message()};
+    static const char head[] = "\x03\x01\x01\x81", tail[] = "\x0c\0\0\0\0\0\0\0\xac\x02\x11{\"type\":\"secret\"}";
+    struct buf bytes = {0};
+
+    record_encode(&r, &bytes);
+    assert_memory_equal(bytes.p, head, 4);
+    assert_memory_equal(bytes.p + bytes.len - (sizeof tail - 1), tail, sizeof tail - 1);
+    entry_erase(&r.entry, ENTRY_EXPIRED);
+    buf_clear(&bytes);
+    record_encode(&r, &bytes);
+    assert_memory_equal(bytes.p, "\x03\x01\x01\xc1", 4);
+    assert_memory_equal(bytes.p + bytes.len - 10, tail, 10);
+    buf_deinit(&bytes);
+}
+
+PROMISE(what_expires_is_said_in_one_version_and_never_expires_at_the_beginning_of_time)
+{
+    struct record r = {.kind = RECORD_ENTRY, .entry = expiring_message()};
+    struct buf bytes = {0};
+    char *moment;
+
+    record_encode(&r, &bytes);
+    assert_int_equal(decode_copy(RECORD_ENTRY, buf_get(&bytes)), ERR_OK);
+    for (char version = 1; version <= 2; version++) {
+        bytes.p[0] = version;
+        assert_int_equal(decode_copy(RECORD_ENTRY, buf_get(&bytes)), ERR_CORRUPT);
+    }
+    bytes.p[0] = 4;
+    assert_int_equal(decode_copy(RECORD_ENTRY, buf_get(&bytes)), ERR_UNSUPPORTED);
+    bytes.p[0] = 3;
+    bytes.p[3] = (char)(bytes.p[3] | 96); /* deleted and expired */
+    assert_int_equal(decode_copy(RECORD_ENTRY, buf_get(&bytes)), ERR_CORRUPT);
+    bytes.p[3] = (char)0x81;
+    moment = memmem(bytes.p, bytes.len, "\xac\x02", 2);
+    moment[0] = (char)0x80;
+    moment[1] = 0;
+    assert_int_equal(decode_copy(RECORD_ENTRY, buf_get(&bytes)), ERR_CORRUPT);
+    r.entry.expires_at = 0; /* as it was written before */
+    buf_clear(&bytes);
+    record_encode(&r, &bytes);
+    assert_int_equal(bytes.p[0], 1);
+    bytes.p[0] = 3;
+    assert_int_equal(decode_copy(RECORD_ENTRY, buf_get(&bytes)), ERR_CORRUPT);
+    buf_deinit(&bytes);
+}
+
+PROMISE(an_erasing_has_stubs_that_expired_beside_such_that_never_would)
+{
+    struct entry stubs[2] = {expiring_message(), expiring_message()};
+    struct record r = {.kind = RECORD_ERASE, .erase = {.ts = 99, .stubs = stubs, .n = 2}}, back;
+    struct arena arena = {0};
+    struct buf bytes = {0};
+
+    entry_erase(&stubs[0], ENTRY_EXPIRED);
+    entry_erase(&stubs[1], ENTRY_DELETED);
+    stubs[1].seq = 4;
+    stubs[1].expires_at = 0;
+    record_encode(&r, &bytes);
+    assert_int_equal(bytes.p[0], 2);
+    assert_null(memmem(bytes.p, bytes.len, "secret", 6));
+    assert_ok(record_decode(RECORD_ERASE, buf_get(&bytes), &arena, &back));
+    assert_true(back.erase.n == 2 && back.erase.ts == 99);
+    assert_true(back.erase.stubs[0].expires_at == 300 && back.erase.stubs[0].gone == ENTRY_EXPIRED);
+    assert_true(back.erase.stubs[1].expires_at == 0 && back.erase.stubs[1].gone == ENTRY_DELETED);
+    for (size_t n = 0; n < bytes.len; n++)
+        assert_int_not_equal(record_decode(RECORD_ERASE, str_of(bytes.p, n), &arena, &back), ERR_OK);
+    stubs[0].gone = ENTRY_KEPT; /* no stub */
+    buf_clear(&bytes);
+    record_encode(&r, &bytes);
+    assert_int_equal(record_decode(RECORD_ERASE, buf_get(&bytes), &arena, &back), ERR_CORRUPT);
+    stubs[0].expires_at = 0; /* none of them expires: the version that was always there */
+    entry_erase(&stubs[0], ENTRY_DELETED);
+    buf_clear(&bytes);
+    record_encode(&r, &bytes);
+    assert_int_equal(bytes.p[0], 1);
+    assert_ok(record_decode(RECORD_ERASE, buf_get(&bytes), &arena, &back));
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
+}
+
 PROMISE(a_stub_keeps_what_it_is_and_nothing_of_what_it_said)
 {
     static const user_id mentions[] = {1, 2};
@@ -446,6 +541,9 @@ int main(void)
         HOLDS(a_cut_record_is_damage),
         HOLDS(a_flipped_bit_never_reads_past_the_end),
         HOLDS(later_versions_and_kinds_are_told_from_damage),
+        HOLDS(version_3_of_an_entry_is_laid_out_for_ever),
+        HOLDS(what_expires_is_said_in_one_version_and_never_expires_at_the_beginning_of_time),
+        HOLDS(an_erasing_has_stubs_that_expired_beside_such_that_never_would),
         HOLDS(a_stub_keeps_what_it_is_and_nothing_of_what_it_said),
         HOLDS(version_1_is_laid_out_for_ever),
         HOLDS(a_message_costs_at_most_110_bytes_beside_its_content),

@@ -44,7 +44,8 @@ struct world_test {
     uint64_t segment_bytes;
     size_t memtable_bytes;
     size_t max_in_flight;
-    bool any_user; /* every user exists */
+    bool any_user;   /* every user exists */
+    struct env *env; /* NULL: the system's */
     struct data_dir data;
     struct bus *bus;
     struct segpool *segments;
@@ -428,7 +429,7 @@ HELPER void world_open(struct world_test *w)
     struct segpool_conf seg = {.env = env_posix(), .dir = w->log_dir, .segment_bytes = w->segment_bytes, .ahead = 2};
     char *why = NULL;
 
-    w->world = (struct world){.env = env_posix(), .data = &w->data, .reactors = w->reactors};
+    w->world = (struct world){.env = w->env ? w->env : env_posix(), .data = &w->data, .reactors = w->reactors};
     w->world.limits = w->limits;
     assert_ok(data_dir_open(w->world.env, w->dir, STORES, &w->data, &why));
     metrics_create(metric_table, METRIC_COUNT, &w->world.metrics);

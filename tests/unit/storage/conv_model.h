@@ -60,6 +60,8 @@ static inline struct record model_message(struct conv_model *m, user_id from)
 {
     struct record r = model_entry(m, ENTRY_MESSAGE, from);
 
+    if (model_random(m, 4) == 0)
+        r.entry.expires_at = r.entry.ts + 1 + (int64_t)model_random(m, 1000);
     if (m->kind == CONV_PAIR) {
         r.entry.peer = from == 10 ? 20 : 10;
         return r;

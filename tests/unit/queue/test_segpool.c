@@ -198,6 +198,127 @@ PROMISE(old_segments_of_an_earlier_start_are_gone_when_the_pool_is_open)
     rig_end(&r);
 }
 
+/* --- two logs of one pool --- */
+
+static void on_commit(void *arg, uint64_t end)
+{
+    (void)arg;
+    (void)end;
+}
+
+static struct stream *open_log(struct rig *r, uint64_t id)
+{
+    struct stream_conf c = rig_conf(r, id);
+    struct stream *s;
+
+    c.on_commit = on_commit;
+    c.is_stepped = true;
+    assert_ok(stream_open(&c, &s));
+    return s;
+}
+
+static void write_out(struct stream *s)
+{
+    stream_flush(s);
+    while (stream_step(s))
+        ;
+}
+
+/* False: no segment is ready. */
+static bool append(struct stream *s, const char *word)
+{
+    char body[600];
+    uint64_t pos;
+
+    for (size_t at = 0; at < sizeof body; at++)
+        body[at] = word[at % strlen(word)];
+    if (stream_append(s, 1, 1, 0, str_of(body, sizeof body), &pos) != ERR_OK)
+        return false;
+    write_out(s);
+    return true;
+}
+
+static void give_back(struct rig *r, struct stream *s)
+{
+    while (stream_roll(s) != ERR_OK)
+        assert_true(segpool_step(r->pool));
+    write_out(s);
+    stream_trim(s, stream_end(s));
+}
+
+static bool dir_has(struct rig *r, uint64_t id, const char *words)
+{
+    return folder_has(r, segment_log_dir(r->dir, id), ".seg", words);
+}
+
+/* What purge does in each reactor, and the directory for its log. */
+PROMISE(what_one_log_gave_back_and_another_writes_over_is_gone_when_both_have_rolled)
+{
+    struct stream *a, *b;
+    struct rig r;
+    unsigned given = 3;
+
+    rig_start(&r);
+    open_pool(&r);
+    a = open_log(&r, 7);
+    b = open_log(&r, 8);
+    for (unsigned i = 0; i < given * SEGMENT / 600;)
+        i += append(a, "secret") ? 1 : !segpool_step(r.pool);
+    stream_trim(a, stream_end(a));
+    for (unsigned i = 0; i < given && segpool_step(r.pool); i++)
+        ;
+    while (append(b, "harmless") && !dir_has(&r, 8, "secret"))
+        ;
+    assert_true(dir_has(&r, 8, "secret")); /* behind what it wrote */
+    (void)stream_scrub(a);                 /* so it does not go on in an old one itself */
+    give_back(&r, a);
+    uint64_t ticket = stream_scrub(a);
+    while (segpool_step(r.pool))
+        ;
+    assert_false(stream_is_stale(a));
+    assert_true(stream_is_stale(b));
+    assert_false(stream_is_scrubbed(a, ticket));
+    assert_true(dir_has(&r, 8, "secret"));
+    give_back(&r, b);
+    while (segpool_step(r.pool))
+        ;
+    assert_true(stream_is_scrubbed(a, ticket));
+    assert_false(dir_has(&r, 7, "secret") || dir_has(&r, 8, "secret") || pool_has(&r, "secret"));
+    stream_close(a);
+    stream_close(b);
+    mailbox_drain(r.home);
+    rig_end(&r);
+}
+
+PROMISE(a_stale_log_rolls_even_when_its_segment_is_empty)
+{
+    struct stream *a;
+    struct rig r;
+
+    rig_start(&r);
+    open_pool(&r);
+    a = open_log(&r, 7);
+    for (unsigned i = 0; i < 3 * SEGMENT / 600;)
+        i += append(a, "secret") ? 1 : !segpool_step(r.pool);
+    stream_trim(a, stream_end(a));
+    for (bool is_old = false; !is_old; is_old = dir_has(&r, 7, "secret")) { /* on and on, into what it gave back */
+        assert_true(append(a, "harmless"));
+        give_back(&r, a);
+        assert_true(segpool_step(r.pool));
+    }
+    uint64_t ticket = stream_scrub(a);
+    assert_true(stream_is_stale(a));
+    give_back(&r, a); /* nothing was written since the last roll */
+    assert_false(stream_is_stale(a));
+    while (segpool_step(r.pool))
+        ;
+    assert_true(stream_is_scrubbed(a, ticket));
+    assert_false(dir_has(&r, 7, "secret") || pool_has(&r, "secret"));
+    stream_close(a);
+    mailbox_drain(r.home);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +327,8 @@ int main(void)
         HOLDS(after_a_scrub_nothing_is_left_of_what_was_given_back_before_it),
         HOLDS(a_log_that_goes_on_in_an_old_segment_is_stale_by_a_scrub_until_it_gives_that_back),
         HOLDS(what_can_be_neither_zeroed_nor_removed_is_not_scrubbed),
+        HOLDS(what_one_log_gave_back_and_another_writes_over_is_gone_when_both_have_rolled),
+        HOLDS(a_stale_log_rolls_even_when_its_segment_is_empty),
         HOLDS(old_segments_of_an_earlier_start_are_gone_when_the_pool_is_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,15 +10,15 @@
  * What was met so far is a sorted list; each further source's keys are merged into it, and of equal ones the newer,
  * which was there before, is kept. Nearly always the older source's keys come before all others.
  *
- * Blocks that will be missed. It is not known how many tables must be asked, so a few are looked into together: with a
- * need they are noted, to be loaded in one go; a read that blocks tells the disk about them before it waits for the
- * first. */
+ * Blocks that will be missed. It is not known how many tables must be asked, so a few are looked into together, and of
+ * each all blocks that the range goes through: with a need they are noted, to be loaded in one go; a read that blocks
+ * tells the disk about them before it waits for the first. */
 #include "base/enc.h"
 #include "storage/bloom.h"
 #include "storage/lsm_need.h"
 #include "storage/lsm_store.h"
 
-enum { AHEAD_TABLES = 3, NUMBER = 8 /* bytes at a key's end that count up */, NAMED_MAX = 256 };
+enum { AHEAD_TABLES = 3, AHEAD_BLOCKS = 8, NUMBER = 8 /* bytes at a key's end that count up */, NAMED_MAX = 256 };
 
 struct met {
     size_t key_at, key_len;
@@ -91,7 +91,33 @@ static bool may_have_wanted(struct run *r, const struct sst *t)
 
 /* --- what will be missed --- */
 
-/* Notes the table's first block of the range, when it is neither held nor cached. False: the table has nothing. */
+static void note(struct run *r, struct sst *t, uint64_t at, uint32_t len)
+{
+    struct block *b = lsm_block_find(r->l, r->need, t, at);
+
+    if (!b && r->need)
+        lsm_need_add(r->need, r->l, t, at, len);
+    else if (!b)
+        sst_ahead(t, at, len);
+    block_unref(b);
+}
+
+/* The blocks behind the one that `index` stands on, as far as the range goes. */
+static void note_rest(struct run *r, struct sst *t, const struct block_iter *index)
+{
+    struct block_iter w = *index;
+    uint64_t at;
+    uint32_t len;
+
+    for (unsigned n = 0; n < AHEAD_BLOCKS && str_cmp(block_iter_key(&w), r->range.to) < 0; n++) {
+        block_iter_next(&w);
+        if (!w.is_valid || !sst_index_place(t, &w, &at, &len))
+            return; /* who comes there will say so */
+        note(r, t, at, len);
+    }
+}
+
+/* Notes what the table has of the range, when its beginning is neither held nor cached. False: it has nothing. */
 static bool look_into(struct run *r, struct sst *t)
 {
     struct block_iter index;
@@ -103,13 +129,13 @@ static bool look_into(struct run *r, struct sst *t)
     if (!index.is_valid || !sst_index_place(t, &index, &at, &len))
         return true; /* who asks this table will say so */
     b = lsm_block_find(r->l, r->need, t, at);
-    if (!b && !may_have_wanted(r, t))
-        return false;
-    if (!b && r->need)
-        lsm_need_add(r->need, r->l, t, at, len);
-    else if (!b)
-        sst_ahead(t, at, len);
     block_unref(b);
+    if (b)
+        return true;
+    if (!may_have_wanted(r, t))
+        return false;
+    note(r, t, at, len);
+    note_rest(r, t, &index);
     return true;
 }
 
@@ -137,6 +163,7 @@ static enum err run_block(struct sst_source *source, struct sst *t, const struct
     *out = lsm_block_find(r->l, r->need, t, at);
     if (!*out) {
         TRY(r->found.len || may_have_wanted(r, t) ? ERR_OK : ERR_NOT_FOUND);
+        note_rest(r, t, index);
         if (r->ahead <= r->at)
             look_ahead(r);
         TRY(lsm_block_get(r->l, r->need, t, at, len, out));

@@ -128,6 +128,25 @@ PROMISE(a_few_tables_blocks_are_asked_for_in_one_round)
     rig_drop(&r);
 }
 
+PROMISE(a_run_through_many_blocks_is_loaded_in_one_round)
+{
+    struct rig r;
+    struct rig_read w = {0};
+    struct seen s;
+    char value[501];
+    rig_make(&r, 0, 1 << 20, false);
+    memset(value, 'v', 500);
+    value[500] = '\0';
+    put_table(&r, 1, 101, value);
+    assert_int_equal(read_run(&r, 31, 61, &w.need, &s), ERR_AGAIN);
+    assert_in_range(w.need.n_missing, 3, 8);
+    rig_load(&r, &w);
+    assert_ok(read_run(&r, 31, 61, &w.need, &s));
+    assert_int_equal(s.n, 30);
+    lsm_need_deinit(&w.need);
+    rig_drop(&r);
+}
+
 PROMISE(a_newer_table_that_has_none_of_the_keys_is_not_read)
 {
     struct rig r;
@@ -203,6 +222,7 @@ int main(void)
         HOLDS(deleted_keys_count_as_met_and_are_not_told),
         HOLDS(a_newer_value_wins_wherever_its_neighbours_are),
         HOLDS(a_few_tables_blocks_are_asked_for_in_one_round),
+        HOLDS(a_run_through_many_blocks_is_loaded_in_one_round),
         HOLDS(a_newer_table_that_has_none_of_the_keys_is_not_read),
         HOLDS(tables_that_have_none_of_the_keys_are_not_loaded_beside_one_that_has),
         HOLDS(a_table_is_read_for_the_keys_that_newer_ones_lack),

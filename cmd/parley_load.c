@@ -74,7 +74,7 @@ static int load(const struct load_options *o)
 
 int main(int argc, char **argv)
 {
-    struct sigaction stop = {.sa_handler = on_signal};
+    struct sigaction stop = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
     struct load_options o = {0};
 
     if (wants_help(argc, argv)) {
@@ -83,6 +83,7 @@ int main(int argc, char **argv)
     }
     if (load_options_read(argc, argv, &o) != ERR_OK)
         return EXIT_USAGE;
+    (void)sigaction(SIGPIPE, &ignore, NULL); /* a connection that is lost is counted; OpenSSL's writes would end us */
     if (o.worker_listen[0])
         return worker_listen(&o);
     (void)sigaction(SIGINT, &stop, NULL);

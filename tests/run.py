@@ -17,6 +17,8 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 os.environ.setdefault("TSAN_OPTIONS", "suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)), "tsan.supp"))
+os.environ.setdefault("LSAN_OPTIONS", "print_suppressions=0:suppressions="
+                      + os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp"))
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

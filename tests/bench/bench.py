@@ -5,7 +5,7 @@
 In the environment: BENCH_RUNS (3), BENCH_SECONDS measured a run (10), BENCH_CROWD members of the large group (10000) and
 BENCH_WORKERS generator processes that share it (2), BENCH_IDLE connections (15000), BENCH_SERVERS with so many each (6),
 BENCH_ENTRIES on disk for the start (1000000), BENCH_HISTORY entries on disk for cold pages and sync (20000000), BENCH_ONLY,
-a comma list of pairs, groups, crowd, rate, idle, resume, storm, history, cold, sync, start, many.
+a comma list of pairs, groups, crowd, rate, idle, many, resume, storm, history, cold, sync, start, tls.
 
 Every server is fresh: a free port, a temporary data folder beside BUILD (so that its disk is the one measured), users made by
 `parley users seed`. Server and generator share this machine's cores, as the targets say. Ends with 1 when the load generator
@@ -25,6 +25,7 @@ import platform
 import random
 import shutil
 import signal
+import ssl
 import statistics
 import subprocess
 import sys
@@ -40,7 +41,7 @@ HISTORY = int(os.environ.get("BENCH_HISTORY", "20000000"))
 CROWD = int(os.environ.get("BENCH_CROWD", "10000"))
 WORKERS = int(os.environ.get("BENCH_WORKERS", "2"))
 SERVERS = int(os.environ.get("BENCH_SERVERS", "6"))
-ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,crowd,rate,idle,many,resume,storm,history,cold,sync,start").split(",")
+ONLY = os.environ.get("BENCH_ONLY", "pairs,groups,crowd,rate,idle,many,resume,storm,history,cold,sync,start,tls").split(",")
 CONNECTIONS = 1000
 WARM = 200  # connections that read the same pages again and again
 IDLE_SECONDS = 20
@@ -54,14 +55,20 @@ class Failed(Exception):
 
 class Server:
     """parleyd on a free port, with `users` seeded users in a data folder of its own; stopped by its pid. `options` are
-    parleyd's; `prefix` comes before its command."""
+    parleyd's; `prefix` comes before its command; is_tls: with a certificate made for it."""
 
-    def __init__(self, build, users, *options, address="127.0.0.1", prefix=()):
+    def __init__(self, build, users, *options, address="127.0.0.1", prefix=(), is_tls=False):
         self.build, self.options, self.address, self.prefix = build, list(map(str, options)), address, list(prefix)
         self.folder = tempfile.mkdtemp(prefix="bench-", dir=build)
         self.data = os.path.join(self.folder, "data")
         self.users = os.path.join(self.folder, "users")
         self.process = None
+        self.is_tls = is_tls
+        if is_tls:
+            pair = [os.path.join(self.folder, name) for name in ("cert", "key")]
+            call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=bench",
+                  "-days", "2", "-out", pair[0], "-keyout", pair[1]])
+            self.options += ["--tls-cert", pair[0], "--tls-key", pair[1]]
         call([os.path.join(build, "parley"), "users", "seed", "--data", self.data, "--count", str(users), "--prefix", "load-",
               "--out", self.users])
 
@@ -83,8 +90,13 @@ class Server:
             time.sleep(0.005)  # polling: the measured time ends with the answer
         return time.monotonic() - began
 
+    def http(self, timeout):
+        if self.is_tls:
+            return http.client.HTTPSConnection(self.address, self.port, timeout=timeout, context=ssl._create_unverified_context())
+        return http.client.HTTPConnection(self.address, self.port, timeout=timeout)
+
     def is_ready(self):
-        c = http.client.HTTPConnection(self.address, self.port, timeout=5)
+        c = self.http(5)
         try:
             c.request("GET", "/readyz")
             return c.getresponse().status == 200
@@ -105,7 +117,7 @@ class Server:
             return "".join(f.readlines()[-20:])
 
     def metric(self, name):
-        c = http.client.HTTPConnection(self.address, self.port, timeout=30)
+        c = self.http(30)
         try:
             c.request("GET", "/metrics")
             for line in c.getresponse().read().decode().splitlines():
@@ -116,7 +128,8 @@ class Server:
         raise Failed(f"/metrics has no {name}")
 
     def command(self, *args):
-        return [os.path.join(self.build, "parley-load"), "--url", f"ws://{self.address}:{self.port}/v1/ws", "--users", self.users,
+        url = f"{'wss' if self.is_tls else 'ws'}://{self.address}:{self.port}/v1/ws"
+        return [os.path.join(self.build, "parley-load"), "--url", url, *(["--insecure"] if self.is_tls else []), "--users", self.users,
                 "--server-pid", str(self.process.pid), "--json", "-", *map(str, args)]
 
     def load(self, *args, prefix=()):
@@ -579,6 +592,27 @@ def start(build, report):
             report.row(f"{ENTRIES:,} entries on disk: start to /readyz after {name}", "s", seconds, 2)
 
 
+def tls(build, report):
+    """The same runs with TLS 1.3 and without, in turns: messages, logins (sessions are resumed), idle connections."""
+    with Server(build, CONNECTIONS) as plain, Server(build, CONNECTIONS, is_tls=True) as secure:
+        for window in (8, 1):
+            runs = [[s.load(*timed("--scenario", "pairs", "--window", window)) for s in (plain, secure)] for _ in range(RUNS)]
+            report.keep([r for pair in runs for r in pair])
+            report.row(f"TLS, 500 pairs, window {window}: server CPU a delivered entry", "us", cpu([r[1] for r in runs]), None)
+            report.row(f"TLS, 500 pairs, window {window}: server CPU", "x plain", [cpu([b])[0] / cpu([a])[0] for a, b in runs], None)
+        runs = [[s.load(*timed("--scenario", "login")) for s in (plain, secure)] for _ in range(RUNS)]
+    report.keep([r for pair in runs for r in pair])
+    for name, k in (("plain", 0), ("TLS, resumed", 1)):
+        report.row(f"logins, {name}: server CPU each", "us", [r[k]["server"]["cpu_us"] / r[k]["acts"]["resume"]["samples"] for r in runs],
+                   None)
+    report.row("logins, TLS: of those that came back, resumed", "%",
+               [100 * r[1]["tls"]["resumed"] / (r[1]["tls"]["handshakes"] - CONNECTIONS) for r in runs], 99, True)
+    count = min(IDLE, 5000)
+    with Server(build, count, is_tls=True) as s:
+        r = report.keep([s.load("--scenario", "idle", "--connections", count, "--duration", "5s")])[0]
+    report.row(f"TLS, {count:,} idle connections: memory each", "bytes", [r["server"]["rss_bytes_per_connection"]], None)
+
+
 def machine():
     def first(path, key):
         try:
@@ -593,7 +627,7 @@ def machine():
 def main():
     build = os.path.abspath(sys.argv[1])
     report = Report()
-    for part in (pairs, groups, crowd, rate, idle, many, resume, storm, history, cold, sync, start):
+    for part in (pairs, groups, crowd, rate, idle, many, resume, storm, history, cold, sync, start, tls):
         if part.__name__ not in ONLY:
             continue
         try:

@@ -121,7 +121,7 @@ void session_pace(struct session *s)
     if (!stop && s->began_ms)
         s->began_ms = loop_now_ms(s->g->conf.loop); /* its rest had to wait for us */
     s->stopped = stop;
-    lws_rx_flow_control(s->wsi, !stop);
+    session_read(s, !stop);
 }
 
 void session_resync(struct session *s)

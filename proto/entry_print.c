@@ -14,16 +14,7 @@ static char *put(char *p, struct str s)
 }
 #define PUT(p, literal) ((char *)memcpy(p, literal, sizeof(literal) - 1) + sizeof(literal) - 1)
 
-static char *put_u64(char *p, uint64_t v)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-
-    do
-        digits[--at] = (char)('0' + v % 10);
-    while (v /= 10);
-    return put(p, str_of(digits + at, sizeof digits - at));
-}
+static char *put_u64(char *p, uint64_t v) { return p + enc_decimal(p, v); }
 
 /* What all entries begin with, up to and without the closing quote of cid. */
 static char *put_head(char *p, const struct entry *e, struct str ev)

@@ -192,9 +192,13 @@ static void apply_in_memory(struct appended *a)
 
 static enum err apply(struct shards *s, struct appended *a)
 {
+    struct buf *bytes = reactor_scratch(s->r);
+
     if (!a->is_applied)
         apply_in_memory(a);
-    return convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
+    if (is_entry(a))
+        record_encode(&a->rec, bytes);
+    return convlog_put_bytes(conv_store(s->r, a->conv), a->conv->shard, &a->rec, buf_get(bytes), &a->conv->now);
 }
 
 /* All stores, those too that the records before `pos` don't concern: they have nothing to miss. Not `half`, which took

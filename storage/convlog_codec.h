@@ -33,3 +33,6 @@ enum err member_decode(struct str value, struct arena *arena, struct member *m);
 enum err cursors_decode(struct str value, struct arena *arena, struct member *m);
 enum err cid_decode(struct str value, uint64_t *seq, uint64_t *fingerprint);
 
+/* convlog_put, with the record's bytes where they are known. */
+MUST_CHECK enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
+                                      const struct authority *now);

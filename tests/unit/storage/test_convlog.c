@@ -87,6 +87,17 @@ static void start(struct fixture *f, uint64_t seed, enum conv_kind kind)
     f->a = (struct authority){0};
 }
 
+/* An entry as who puts many at once does, without the state. */
+static void apply_entry(struct fixture *f, struct record r)
+{
+    struct buf bytes = {0};
+
+    authority_apply(&f->a, &r, &f->mine);
+    record_encode(&r, &bytes);
+    assert_int_equal(convlog_put_entry(f->lsm, SHARD, &r.entry, buf_get(&bytes), &f->a), ERR_OK);
+    buf_deinit(&bytes);
+}
+
 static void check_loads_as(struct fixture *f, const struct authority *want)
 {
     struct authority got;
@@ -108,6 +119,30 @@ static void an_authority_is_loaded_as_it_was_put(void **state)
             if (i == 75)
                 to_disk(f, CACHE_LARGE); /* half of it in tables, half in memory */
         }
+        check_loads_as(f, &f->a);
+        to_disk(f, CACHE_LARGE);
+        check_loads_as(f, &f->a);
+        arena_deinit(&f->arena);
+        arena_deinit(&f->mine);
+    }
+}
+
+static void one_state_stands_for_all_entries_put_before_it(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        start(f, seed, seed % 2 ? CONV_GROUP : CONV_PAIR);
+        for (int i = 0; i < 100; i++) {
+            struct record r = model_next(&f->m);
+
+            if (r.kind == RECORD_ENTRY)
+                apply_entry(f, r);
+            else
+                apply(f, r);
+        }
+        assert_int_equal(convlog_put_state(f->lsm, SHARD, &f->a), ERR_OK);
+        lsm_applied(f->lsm, 1, ++f->position);
         check_loads_as(f, &f->a);
         to_disk(f, CACHE_LARGE);
         check_loads_as(f, &f->a);
@@ -517,6 +552,7 @@ int main(void)
 #define T(t) cmocka_unit_test_setup_teardown(t, make_store, remove_store)
     const struct CMUnitTest tests[] = {
         T(an_authority_is_loaded_as_it_was_put),
+        T(one_state_stands_for_all_entries_put_before_it),
         T(a_block_before_the_first_message_is_loaded),
         T(neighbours_are_not_mixed_up),
         T(a_group_of_a_thousand_is_loaded),

@@ -159,6 +159,9 @@ bench-scale: programs $(OUT)/bench-chat
 soak: programs
 	@/usr/bin/python3 tests/bench/soak.py $(BUILD)
 .PHONY: bench-scale soak
+# Where the time of a message goes: a budget, and a flame graph of a server under load. ARGS: the window (8).
+flame: programs
+	@tests/bench/flame.py $(BUILD) docs/flame.svg $(ARGS)
 
 # tests/bench/bench_x.c: one part measured by itself; ARGS goes to it.
 bench_proto = proto
@@ -191,7 +194,7 @@ $(OUT)/guard/path: $(OUT)/tests/guard/path.o $(foreach l,$(below_cmd),$(call arc
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 guard: $(OUT)/guard/path
 	@tests/guard/guard.py $< $(ARGS)
-.PHONY: guard
+.PHONY: guard flame
 
 # tests/fuzz/fuzz_x.c under clang's libFuzzer, starting from tests/fuzz/corpus/x: proto or another layer, and those below
 # it. What the code under test logs of damaged files is not shown.
@@ -201,6 +204,7 @@ fuzz_layer_manifest = storage
 fuzz_layer_sst      = storage
 fuzz_layer_seglog   = queue
 fuzz_layer_cursor   = services
+fuzz_layer_framing  = gateway
 fuzz_args_sst       = -close_fd_mask=2
 fuzz_args_seglog    = -close_fd_mask=2
 fuzz:

@@ -1,4 +1,5 @@
 #include "base/buf.h"
+#include "base/enc.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,14 +46,10 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 
 void buf_i64(struct buf *b, int64_t v)
 {
-    char digits[20], *at = digits + sizeof(digits);
-    uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
+    char *p = buf_reserve(b, 1 + DECIMAL_MAX);
 
-    do {
-        *--at = (char)('0' + left % 10);
-        left /= 10;
-    } while (left);
     if (v < 0)
-        *--at = '-';
-    buf_add(b, at, (size_t)(digits + sizeof(digits) - at));
+        *p = '-';
+    b->len += v < 0;
+    b->len += enc_decimal(p + (v < 0), v < 0 ? -(uint64_t)v : (uint64_t)v);
 }

@@ -62,17 +62,36 @@ static size_t bits_to_text(char *out, const uint8_t *in, size_t n, unsigned widt
     return (size_t)(at - out);
 }
 
+/* What each character is worth, plus one; 0: it is not of the alphabet. */
+typedef uint8_t value_table[256];
+static const value_table VALUE32 = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['g'] = 17, ['h'] = 18, ['j'] = 19, ['k'] = 20, ['m'] = 21, ['n'] = 22, ['p'] = 23, ['q'] = 24,
+    ['r'] = 25, ['s'] = 26, ['t'] = 27, ['v'] = 28, ['w'] = 29, ['x'] = 30, ['y'] = 31, ['z'] = 32,
+};
+static const value_table VALUE64 = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
+
 /* Writes text.len * width / 8 bytes. */
-static bool text_to_bits(uint8_t *out, struct str text, unsigned width, int (*value)(char))
+static inline bool text_to_bits(uint8_t *out, struct str text, unsigned width, const value_table values)
 {
     uint32_t acc = 0;
     unsigned held = 0;
 
     for (size_t i = 0; i < text.len; i++) {
-        int v = value(text.p[i]);
-        if (v < 0)
+        uint32_t v = values[(uint8_t)text.p[i]];
+        if (v == 0)
             return false;
-        acc = acc << width | (uint32_t)v;
+        acc = acc << width | (v - 1);
         held += width;
         if (held >= 8) {
             held -= 8;
@@ -82,23 +101,28 @@ static bool text_to_bits(uint8_t *out, struct str text, unsigned width, int (*va
     return held < width && (acc & ((1u << held) - 1)) == 0;
 }
 
-static int base32_value(char c)
+/* Two digits a division; every event has a time and a seq. */
+size_t enc_decimal(char out[DECIMAL_MAX], uint64_t v)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    const char *at = c >= 'a' && c <= 'z' ? memchr(BASE32, c, 32) : NULL;
-    return at ? (int)(at - BASE32) : -1;
-}
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    char digits[DECIMAL_MAX], *at = digits + sizeof digits;
+    size_t n;
 
-static int base64url_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
+    for (; v >= 100; v /= 100) {
+        at -= 2;
+        memcpy(at, pairs + 2 * (v % 100), 2);
+    }
+    if (v >= 10) {
+        at -= 2;
+        memcpy(at, pairs + 2 * v, 2);
+    } else {
+        *--at = (char)('0' + v);
+    }
+    n = (size_t)(digits + sizeof digits - at);
+    memcpy(out, at, n);
+    return n;
 }
 
 /* Five bytes are eight characters; every event has some of these. */
@@ -124,7 +148,7 @@ size_t enc_base32(char *out, const void *in, size_t n)
 
 bool dec_base32(void *out, size_t n, struct str text)
 {
-    return text.len == (n * 8 + 4) / 5 && text_to_bits(out, text, 5, base32_value);
+    return text.len == (n * 8 + 4) / 5 && text_to_bits(out, text, 5, VALUE32);
 }
 
 size_t enc_base64url(char *out, const void *in, size_t n) { return bits_to_text(out, in, n, 6, BASE64URL); }
@@ -132,7 +156,7 @@ size_t enc_base64url(char *out, const void *in, size_t n) { return bits_to_text(
 bool dec_base64url(void *out, size_t max, size_t *n, struct str text)
 {
     size_t bytes = text.len / 4 * 3 + text.len % 4 * 6 / 8;
-    if (bytes > max || !text_to_bits(out, text, 6, base64url_value))
+    if (bytes > max || !text_to_bits(out, text, 6, VALUE64))
         return false;
     *n = bytes;
     return true;

@@ -26,6 +26,10 @@ static inline uint64_t dec_u64(const void *p)
     memcpy(&v, p, 8);
     return v;
 }
+/* Decimal digits; returns how many. */
+enum { DECIMAL_MAX = 20 };
+size_t enc_decimal(char out[DECIMAL_MAX], uint64_t v);
+
 static inline void enc_be64(void *p, uint64_t v)
 {
     v = __builtin_bswap64(v);

@@ -1,6 +1,6 @@
-/* assembly: one text message out of the pieces in which libwebsockets hands it over, with a cap.
+/* assembly: one text message out of the pieces in which its frames came, with a cap.
  *
- * libwebsockets gives what its read happened to hold. A message that comes in one piece is not copied; one in several
+ * A piece is what a read happened to hold. A message that comes in one piece is not copied; one in several
  * is collected in a buffer that grows with what has arrived, never with what was announced. An announced length beyond
  * the cap ends it at once. Thread: one. A zeroed assembly is empty and valid. */
 #pragma once
@@ -17,8 +17,3 @@ struct assembly {
  * from the piece or from the assembly until assembly_reset, which the caller then owes. */
 enum assembly_state assembly_add(struct assembly *a, struct str piece, uint64_t left, bool last, struct str *message);
 void assembly_reset(struct assembly *a);
-
-/* libwebsockets accepts unmasked frames from a client and does not tell. What it does keep is the frame's header in its
- * read buffer, right before the payload, if both came with one read: `before` says how many bytes there belong to that
- * buffer. True only when the frame is surely unmasked; `total` is the length of the frame's payload. */
-bool assembly_is_unmasked(const void *payload, size_t before, uint64_t total);

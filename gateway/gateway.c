@@ -235,6 +235,7 @@ static void init(struct gateway *g, const struct gateway_conf *c)
     g->resync = frame_text(STR("{\"ev\":\"resync\"}"));
     g->ping = control_frame(9, STR("p")); /* libwebsockets keeps an empty Pong to itself */
     g->scratch = mem_alloc(SCRATCH);
+    g->inbox = mem_alloc(INBOX);
     openapi_print(&g->openapi);
     if (!reply_pack(buf_get(&g->openapi), &g->openapi_packed))
         buf_clear(&g->openapi_packed);
@@ -242,7 +243,6 @@ static void init(struct gateway *g, const struct gateway_conf *c)
     g->another_turn.run = turn;
     g->sweep.fn = sweep;
     g->drain.fn = drain_step;
-    loop_hook(c->loop, &g->flush);
     bus_sink(c->port, sink, g);
 }
 
@@ -252,6 +252,8 @@ enum err gateway_create(const struct gateway_conf *c, struct gateway **out)
     enum err err;
 
     init(g, c);
+    TRY(intake_open(c->loop, session_readable, &g->intake));
+    loop_hook(c->loop, &g->flush); /* behind the intake's, which ends what has hung up */
     TRY(open_lws(g));
     g->conf.tls = NULL; /* was borrowed */
     TRY(listener_open(c->loop, c->host, c->listen_port, c->shares_port, on_accept, g, &g->listener));
@@ -296,6 +298,8 @@ void gateway_destroy(struct gateway *g)
     frame_unref(g->resync);
     frame_unref(g->ping);
     mem_free(g->scratch);
+    mem_free(g->inbox);
+    intake_close(g->intake);
     request_pool_deinit(&g->requests);
     buf_deinit(&g->openapi);
     buf_deinit(&g->openapi_packed);

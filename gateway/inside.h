@@ -30,7 +30,8 @@ struct visit {
 };
 
 enum {
-    RX_BUFFER = 1024,           /* read at once from a WebSocket; held for every connection */
+    RX_BUFFER = 128,            /* held by libwebsockets for every WebSocket, and of no use: we read them */
+    INBOX = 64 * 1024,          /* one a reactor: read at once from a WebSocket */
     SERVICE_BUFFER = 16 * 1024, /* one a reactor: HTTP bodies, handshakes */
     HEAD_MAX = 8192,            /* of an HTTP request */
     SCRATCH = 64 * 1024,        /* one a reactor: small frames gathered for one write */
@@ -62,7 +63,8 @@ struct gateway {
     struct timer sweep;
     struct request_pool requests;
     char *scratch;
-    const uint8_t *read_buffer; /* libwebsockets', once known */
+    struct intake *intake;
+    char *inbox;
     uint64_t last_born;
     bool draining, insisted;
     struct timer drain;

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { BACKLOG = 4096, ACCEPTS_A_TURN = 64, PAUSE_MS = 200 };
+enum { BACKLOG = 4096, ACCEPTS_A_TURN = 16, PAUSE_MS = 200 };
 
 struct listener {
     uv_poll_t poll;

@@ -1,5 +1,6 @@
 #include "gateway/session.h"
 #include "gateway/reply.h"
+#include <libwebsockets.h>
 
 enum { FRAME_CLOSE = 8 };
 
@@ -25,6 +26,8 @@ struct session *session_new(struct gateway *g, struct lws *wsi, bool held)
 
 void session_opened(struct session *s)
 {
+    lws_rx_flow_control(s->wsi, 0);
+    intake_add(s->g->intake, &s->intake, lws_get_socket_fd(s->wsi), !s->stopped);
     if (s->g->draining)
         session_close(s, CLOSE_DRAINING);
 }
@@ -56,11 +59,14 @@ void session_unlist(struct session *s)
 void session_gone(struct session *s)
 {
     session_unlist(s);
+    intake_remove(s->g->intake, &s->intake);
     list_remove(&s->all);
     list_remove(&s->dirty);
     timer_stop(&s->timer);
     outq_deinit(&s->out);
     assembly_reset(&s->in);
+    buf_deinit(&s->rest);
+    buf_deinit(&s->control);
     mem_free(s->held);
     s->held = NULL;
     s->wsi = NULL;
@@ -110,11 +116,31 @@ void session_close(struct session *s, enum close_code code)
     session_touch(s);
 }
 
+static bool may_be_sent(unsigned code)
+{
+    return (code >= 1000 && code <= 1011 && code != 1004 && code != 1005 && code != 1006) ||
+           (code >= 3000 && code < 5000);
+}
+
+/* Answered with its own code. */
+void session_peer_closes(struct session *s, struct str payload)
+{
+    const uint8_t *p = (const uint8_t *)payload.p;
+    unsigned code = payload.len < 2 ? CLOSE_NORMAL : (unsigned)(p[0] << 8 | p[1]);
+
+    if (payload.len == 1 || !may_be_sent(code))
+        code = CLOSE_PROTOCOL;
+    else if (payload.len > 2 && !str_is_utf8(str_from(payload, 2)))
+        code = CLOSE_UTF8;
+    session_close(s, (enum close_code)code);
+}
+
 void session_kill(struct session *s)
 {
     if (s->state == SESSION_DEAD)
         return;
     session_unlist(s);
+    intake_remove(s->g->intake, &s->intake);
     s->state = SESSION_DEAD;
     session_touch(s);
 }

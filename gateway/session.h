@@ -16,6 +16,8 @@
  * list of dirty ones, and the end of the turn writes each with as few writes as possible.
  * - A write ends at the end of a frame, and after one that the socket did not take whole (libwebsockets keeps its rest)
  *   there is none until the socket is writable again.
+ * - From the upgrade on libwebsockets reads nothing: session_in.c does. It has what was read while the session could go
+ *   on, and keeps what was read beyond that in `rest`.
  * - `stopped`: nothing is read, because too much is unsent or unanswered, or a token is being checked.
  * - A reply is not asked for when too much is unsent: reads wait (`waiting`), at most PENDING_MAX of them.
  * - `muted`: a resync was sent and no sync asked for since; entries are not queued.
@@ -24,12 +26,15 @@
  * when the connection is long gone. */
 #pragma once
 #include "gateway/assembly.h"
+#include "gateway/framing.h"
 #include "gateway/inside.h"
+#include "gateway/intake.h"
 #include "gateway/outq.h"
 
 enum session_state { SESSION_HELD, SESSION_NEW, SESSION_CHECKING, SESSION_LIVE, SESSION_CLOSING, SESSION_DEAD };
 
 enum close_code {
+    CLOSE_NORMAL = 1000,
     CLOSE_DRAINING = 1001,
     CLOSE_PROTOCOL = 1002,
     CLOSE_BINARY = 1003,
@@ -62,8 +67,11 @@ struct session {
     struct link all, dirty, by_user;
     struct timer timer;
     struct outq out;
+    struct intake_item intake;
+    struct framing frames;
     struct assembly in;
-    char *held; /* HELD: the 101; afterwards the auth answer's text, until it was asked for */
+    struct buf rest, control; /* read and not looked at yet; of a control frame that comes in pieces */
+    char *held;               /* HELD: the 101; afterwards the auth answer's text, until it was asked for */
     user_id user;
     device_id device;
     uint64_t born;     /* orders the sessions of a device over all reactors */
@@ -75,7 +83,6 @@ struct session {
     uint32_t pending, pending_bytes;        /* requests under way */
     struct request *waiting, *waiting_last; /* reads that are not yet, a list by msg.next */
     uint32_t in_lws;                        /* bytes that libwebsockets may still hold */
-    uint32_t read_end;                      /* where the last payload ended in the read buffer */
     uint16_t refused, malformed;            /* lately */
     uint8_t state;
     bool by_header, batch, blocked, stopped, muted, pinged, finished, starting;
@@ -87,11 +94,12 @@ void session_opened(struct session *s); /* the upgrade is through (or held) */
 void session_gone(struct session *s);   /* libwebsockets' connection is; s may be freed */
 void session_unref(struct session *s);
 void session_close(struct session *s, enum close_code code);
-void session_kill(struct session *s);          /* without a word */
-void session_list(struct session *s);          /* registers it and joins the bus */
-void session_unlist(struct session *s);        /* no-op when it is not listed */
-void session_alive(struct session *s);         /* the peer has shown life */
-bool session_is_open(const struct session *s); /* not closing, not dead */
+void session_peer_closes(struct session *s, struct str payload); /* with the payload of its Close frame */
+void session_kill(struct session *s);                            /* without a word */
+void session_list(struct session *s);                            /* registers it and joins the bus */
+void session_unlist(struct session *s);                          /* no-op when it is not listed */
+void session_alive(struct session *s);                           /* the peer has shown life */
+bool session_is_open(const struct session *s);                   /* not closing, not dead */
 
 /* session_out.c: writing */
 void session_touch(struct session *s); /* has something to write */
@@ -106,7 +114,8 @@ void session_resync(struct session *s);
 void session_lost(struct session *s); /* resyncs, if it has not heard of the last loss */
 
 /* session_in.c: reading */
-void session_receive(struct session *s, struct str piece, uint64_t left, bool first, bool last, bool binary);
+void session_readable(struct intake_item *it); /* the intake's: something came, or `rest` may be looked at */
+void session_read(struct session *s, bool is_on);
 void session_check_message(struct session *s); /* closes when one takes longer than a heartbeat to arrive */
 
 /* session_ops.c: requests and replies */

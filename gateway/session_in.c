@@ -1,5 +1,11 @@
+/* From the socket to requests. All that a read brings is looked at at once, as far as the session may go on; several
+ * messages of a session so share one system call, and one turn of the loop. */
 #include "gateway/session.h"
+#include "gateway/tls.h"
 #include "proto/args.h"
+#include <errno.h>
+#include <libwebsockets.h>
+#include <sys/socket.h>
 
 static void each_element(void *arg, struct str element) { session_request(arg, element); }
 
@@ -40,28 +46,6 @@ static void message(struct session *s, struct str text)
         session_request(s, text);
 }
 
-/* The header stands in the read buffer before the payload, if it did not come with an earlier read. That it may have,
- * and the guess be wrong, is so only when the last read was cut off by the buffer's end, in the middle of a header. */
-static bool is_unmasked(struct session *s, struct str piece, uint64_t left)
-{
-    enum { HEADER_MAX = 14 };
-    const uint8_t *p = (const uint8_t *)piece.p, *start = s->g->read_buffer;
-    bool inside = start && p >= start && p < start + SERVICE_BUFFER;
-    bool cut = s->read_end + HEADER_MAX >= RX_BUFFER;
-
-    return inside && !cut && assembly_is_unmasked(p, (size_t)(p - start), piece.len + left);
-}
-
-static void note_read_end(struct session *s, struct str piece)
-{
-    const uint8_t *p = (const uint8_t *)piece.p, *start = s->g->read_buffer;
-
-    if (start && p >= start && p < start + SERVICE_BUFFER)
-        s->read_end = (uint32_t)(p - start + (ptrdiff_t)piece.len);
-    else
-        s->read_end = RX_BUFFER; /* out of a buffer of what waited: nothing is known */
-}
-
 /* A stranger has nothing to say but who they are. */
 static bool is_too_much(const struct session *s, size_t piece, uint64_t left)
 {
@@ -78,27 +62,20 @@ void session_check_message(struct session *s)
         session_close(s, CLOSE_MALFORMED);
 }
 
-void session_receive(struct session *s, struct str piece, uint64_t left, bool first, bool last, bool binary)
+/* A piece of a message; `left` more bytes of its frame are announced. */
+static void receive(struct session *s, const struct framed *f)
 {
     struct str text;
 
-    if (!session_is_open(s))
-        return;
-    session_alive(s);
-    if (first && is_unmasked(s, piece, left)) {
-        session_close(s, CLOSE_PROTOCOL);
-        return;
-    }
-    note_read_end(s, piece);
-    if (binary) {
+    if (f->opcode == OPCODE_BINARY) {
         session_close(s, CLOSE_BINARY);
         return;
     }
-    if (is_too_much(s, piece.len, left)) {
+    if (is_too_much(s, f->piece.len, f->left)) {
         session_close(s, CLOSE_TOO_LARGE);
         return;
     }
-    switch (assembly_add(&s->in, piece, left, last, &text)) {
+    switch (assembly_add(&s->in, f->piece, f->left, f->is_last, &text)) {
     case ASSEMBLY_MORE:
         if (!s->began_ms)
             s->began_ms = loop_now_ms(s->g->conf.loop);
@@ -113,4 +90,110 @@ void session_receive(struct session *s, struct str piece, uint64_t left, bool fi
         s->began_ms = 0;
         break;
     }
+}
+
+static void pong(struct session *s, struct str payload)
+{
+    char *frame = mem_realloc(NULL, 2 + payload.len);
+    size_t n = frame_header((uint8_t *)frame, OPCODE_PONG, payload.len);
+
+    if (payload.len)
+        memcpy(frame + n, payload.p, payload.len);
+    outq_reply(&s->out, frame, n + payload.len);
+    session_touch(s);
+}
+
+static void control(struct session *s, const struct framed *f)
+{
+    struct str payload = f->piece;
+
+    if (f->left || s->control.len) {
+        buf_add(&s->control, f->piece.p, f->piece.len);
+        payload = buf_get(&s->control);
+    }
+    if (f->left)
+        return;
+    if (f->opcode == OPCODE_PING)
+        pong(s, payload);
+    else if (f->opcode == OPCODE_CLOSE)
+        session_peer_closes(s, payload);
+    buf_deinit(&s->control);
+}
+
+static bool goes_on(const struct session *s) { return session_is_open(s) && !s->stopped; }
+
+/* Returns the bytes that it did not come to, because reading was stopped. What a session that closes is still sent is
+ * thrown away. */
+static struct str take(struct session *s, char *p, char *end)
+{
+    enum framing_what what = FRAMING_PIECE;
+    struct framed f;
+
+    session_alive(s);
+    while (what == FRAMING_PIECE && goes_on(s)) {
+        what = framing_next(&s->frames, &p, end, &f);
+        if (what == FRAMING_BAD)
+            session_close(s, CLOSE_PROTOCOL);
+        else if (what == FRAMING_PIECE && framing_is_control(f.opcode))
+            control(s, &f);
+        else if (what == FRAMING_PIECE)
+            receive(s, &f);
+    }
+    if (!session_is_open(s))
+        p = end;
+    session_pace(s);
+    return str_of(p, (size_t)(end - p));
+}
+
+static void take_rest(struct session *s)
+{
+    struct buf rest = s->rest;
+    struct str left;
+
+    s->rest = (struct buf){0};
+    left = take(s, rest.p, rest.p + rest.len);
+    if (left.len == 0) {
+        buf_deinit(&rest);
+        return;
+    }
+    memmove(rest.p, left.p, left.len);
+    rest.len = left.len;
+    s->rest = rest;
+}
+
+static ssize_t receive_bytes(struct session *s, int fd)
+{
+    struct gateway *g = s->g;
+
+    return g->tls_context ? tls_read(lws_get_ssl(s->wsi), g->inbox, INBOX) : recv(fd, g->inbox, INBOX, 0);
+}
+
+void session_readable(struct intake_item *it)
+{
+    struct session *s = container_of(it, struct session, intake);
+    struct gateway *g = s->g;
+    ssize_t n;
+
+    if (s->stopped)
+        return;
+    if (s->rest.len) {
+        take_rest(s);
+        return;
+    }
+    n = receive_bytes(s, it->fd);
+    if (n > 0) {
+        struct str left = take(s, g->inbox, g->inbox + n);
+
+        if (left.len)
+            buf_add(&s->rest, left.p, left.len);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        session_kill(s);
+    }
+}
+
+void session_read(struct session *s, bool is_on)
+{
+    intake_set(s->g->intake, &s->intake, is_on);
+    if (is_on && s->rest.len)
+        intake_again(s->g->intake, &s->intake);
 }

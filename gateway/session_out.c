@@ -105,8 +105,15 @@ bool session_drains(struct session *s)
     return s->acked != before;
 }
 
+/* The usual case, asked several times a message. */
+static bool goes_easily(const struct session *s)
+{
+    return s->state == SESSION_LIVE && !s->stopped && !s->g->draining && s->pending < PENDING_MAX &&
+           s->pending_bytes < PENDING_BYTES_MAX && s->out.reply_bytes + s->in_lws < UNSENT_MAX;
+}
+
 /* Reading stops at a bound and goes on at half of it, so that it does not flutter. */
-void session_pace(struct session *s)
+static void pace(struct session *s)
 {
     size_t unsent = s->out.reply_bytes + s->in_lws, part = s->stopped ? 2 : 1;
     bool checking = s->state == SESSION_HELD || s->state == SESSION_CHECKING;
@@ -121,7 +128,13 @@ void session_pace(struct session *s)
     if (!stop && s->began_ms)
         s->began_ms = loop_now_ms(s->g->conf.loop); /* its rest had to wait for us */
     s->stopped = stop;
-    lws_rx_flow_control(s->wsi, !stop);
+    session_read(s, !stop);
+}
+
+void session_pace(struct session *s)
+{
+    if (!goes_easily(s))
+        pace(s);
 }
 
 void session_resync(struct session *s)

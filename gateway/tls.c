@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <errno.h>
 #include <stdatomic.h>
 
 enum { TICKET_KEYS = 80 /* name, HMAC and AES keys, as OpenSSL takes them */ };
@@ -77,4 +78,23 @@ enum err tls_apply(struct tls *t, void *context)
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS); /* an idle connection holds no buffers */
     ERR_clear_error();
     return is_applied ? ERR_OK : ERR_IO;
+}
+
+/* SSL_read takes of one TLS record, which is TLS_ROOM bytes at most, and what it leaves of that no poll would show. */
+ssize_t tls_read(void *connection, char *to, size_t room)
+{
+    size_t got = 0;
+    int n = 0;
+
+    ERR_clear_error();
+    do {
+        n = SSL_read(connection, to + got, (int)(room - got));
+        got += n > 0 ? (size_t)n : 0;
+    } while (n > 0 && room - got >= TLS_ROOM);
+    if (got > 0)
+        return (ssize_t)got; /* what failed after it will fail again */
+    n = SSL_get_error(connection, n);
+    ERR_clear_error();
+    errno = n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE ? EAGAIN : EIO;
+    return n == SSL_ERROR_ZERO_RETURN ? 0 : -1;
 }

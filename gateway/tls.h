@@ -7,6 +7,7 @@
  * Thread: what is loaded never changes, and is shared by counting. tls_apply: the thread of that context. */
 #pragma once
 #include "base/env.h"
+#include <sys/types.h>
 
 struct tls;
 
@@ -14,5 +15,9 @@ struct tls;
 MUST_CHECK enum err tls_load(struct env *env, const char *cert, const char *key, struct tls **out, char **why);
 struct tls *tls_ref(struct tls *t);
 void tls_unref(struct tls *t); /* NULL: no-op */
+/* As recv: what a connection (SSL) of libwebsockets' has to read, -1 with errno when there is nothing or it failed.
+ * With TLS_ROOM bytes and more, nothing is left inside OpenSSL that its socket would not tell of. */
+enum { TLS_ROOM = 16 << 10 };
+ssize_t tls_read(void *connection, char *to, size_t room);
 /* Into a context (SSL_CTX) that new connections are made from. IO: OpenSSL refuses; the context has what it had. */
 MUST_CHECK enum err tls_apply(struct tls *t, void *context);

@@ -128,11 +128,10 @@ static int hold_response(struct lws *wsi, struct session *s, struct lws_process_
     char *end = args->p, *start;
     struct buf text = {0};
 
-    /* The room behind the response ends where the read buffer does: that is how its place is known. */
-    s->g->read_buffer = (const uint8_t *)args->p + args->max_len - SERVICE_BUFFER;
     if (s->state != SESSION_HELD)
         return 0;
-    start = find_start(end, (const char *)s->g->read_buffer);
+    /* The room behind the response ends where libwebsockets' buffer does: that is how its beginning is known. */
+    start = find_start(end, args->p + args->max_len - SERVICE_BUFFER);
     if (!start)
         return refuse(wsi, CODE_INTERNAL, "the upgrade failed");
     buf_add(&text, start, (size_t)(end - start));
@@ -155,43 +154,16 @@ static int established(struct lws *wsi, struct session *s)
     return 0;
 }
 
-static int receive(struct lws *wsi, struct session *s, struct str piece)
-{
-    session_receive(s, piece, lws_remaining_packet_payload(wsi), lws_is_first_fragment(wsi) != 0,
-                    lws_is_final_fragment(wsi) != 0, lws_frame_is_binary(wsi) != 0);
-    return 0;
-}
-
-/* Open: libwebsockets answers with a Close of its own. Closing: this is the answer to ours, or a peer in a hurry. */
-static int peer_closes(struct session *s)
-{
-    bool was_open = session_is_open(s) && s->state != SESSION_HELD;
-
-    session_unlist(s);
-    outq_deinit(&s->out);
-    s->state = SESSION_CLOSING;
-    s->finished = true;
-    timer_set(s->g->conf.loop, &s->timer, LINGER_MS);
-    return was_open ? 0 : -1;
-}
-
-static int on_session(struct lws *wsi, struct session *s, enum lws_callback_reasons reason, void *in, size_t len)
+static int on_session(struct lws *wsi, struct session *s, enum lws_callback_reasons reason, void *in)
 {
     switch (reason) {
     case LWS_CALLBACK_ADD_HEADERS:
         return hold_response(wsi, s, in);
     case LWS_CALLBACK_ESTABLISHED:
         return established(wsi, s);
-    case LWS_CALLBACK_RECEIVE:
-        return receive(wsi, s, str_of(in, len));
-    case LWS_CALLBACK_RECEIVE_PONG:
-        session_alive(s);
-        return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         session_writable(s);
         return 0;
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        return peer_closes(s);
     case LWS_CALLBACK_CLOSED:
     case LWS_CALLBACK_CLOSED_HTTP:
     case LWS_CALLBACK_WSI_DESTROY:
@@ -248,7 +220,7 @@ int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
     if (!v)
         return 0; /* a connection that is just being taken over, or one of libwebsockets' own */
     if (s)
-        rc = on_session(wsi, s, reason, in, len);
+        rc = on_session(wsi, s, reason, in);
     else if (h)
         rc = on_http(wsi, h, reason, in, len);
     else

@@ -15,25 +15,7 @@ static char *put(char *p, struct str s)
 }
 #define PUT(p, literal) ((char *)memcpy(p, literal, sizeof(literal) - 1) + sizeof(literal) - 1)
 
-/* Two digits at a time. What is copied behind the last is overwritten by what follows, or is no part of the text. */
-static char *put_u64(char *p, uint64_t v)
-{
-    enum { DIGITS_MAX = 20 };
-    static const char two[] =
-        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
-        "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-    char digits[2 * DIGITS_MAX] = {0};
-    size_t at = DIGITS_MAX;
-
-    for (; v >= 100; v /= 100)
-        memcpy(digits + (at -= 2), two + 2 * (v % 100), 2);
-    if (v >= 10)
-        memcpy(digits + (at -= 2), two + 2 * v, 2);
-    else
-        digits[--at] = (char)('0' + v);
-    memcpy(p, digits + at, DIGITS_MAX);
-    return p + DIGITS_MAX - at;
-}
+static char *put_u64(char *p, uint64_t v) { return p + enc_decimal(p, v); }
 
 static char *put_conv(char *p, struct entry_names *n, const struct conv_id *c)
 {

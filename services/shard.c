@@ -79,7 +79,7 @@ static void conv_forget(struct shards *s, struct conv *c)
 static bool conv_is_idle(const struct conv *c)
 {
     return c->is_loaded && !c->is_held && !c->is_pumping && c->pins == 0 && c->in_flight == 0 &&
-           list_is_empty(&c->waiting);
+           !link_is_in(&c->stale) && list_is_empty(&c->waiting);
 }
 
 /* From the longest unused on; what is busy is in use after all, and of those it looks at a few. A large one that came
@@ -359,6 +359,7 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
     s->on_failure = on_failure;
     list_init(&s->recent);
     list_init(&s->appended);
+    list_init(&s->stale);
     list_init(&s->stalled);
     s->stall.fn = shards_stall_over;
     *out = s;

@@ -1,6 +1,7 @@
 /* shard_log: from admitted to durable. An entry is admitted when the log has taken it: from then on `ahead` counts on
  * it. When the log says that it is durable, it is applied to `now` and to the store, answered, and told to the members,
- * in this order and in the order of the log, so that who is told of an entry finds it.
+ * in this order and in the order of the log, so that who is told of an entry finds it. The state of a conversation
+ * follows at the end of what was committed together, once, and then the store is told how far it has everything.
  *
  * The store may refuse for a while (its memtables wait for the disk). Then everything behind waits too, and admission
  * stops long before memory is at stake (lsm_is_busy). Any other failure of the store ends the process: the log has all.
@@ -193,15 +194,46 @@ static void apply_in_memory(struct appended *a)
     c->ahead.last_ts = ahead.last_ts;
 }
 
+static enum err apply_entry(struct shards *s, struct appended *a)
+{
+    struct conv *c = a->conv;
+    struct buf *bytes = reactor_scratch(s->r);
+    enum err err;
+
+    record_encode(&a->rec, bytes);
+    err = convlog_put_entry(conv_store(s->r, c), c->shard, &a->rec.entry, buf_get(bytes), &c->now);
+    if (err == ERR_OK && !link_is_in(&c->stale))
+        list_push(&s->stale, &c->stale);
+    return err;
+}
+
 static enum err apply(struct shards *s, struct appended *a)
 {
+    struct conv *c = a->conv;
     enum err err;
 
     if (!a->is_applied)
         apply_in_memory(a);
-    err = convlog_put(conv_store(s->r, a->conv), a->conv->shard, &a->rec, &a->conv->now);
+    if (is_entry(a))
+        return apply_entry(s, a);
+    err = convlog_put(conv_store(s->r, c), c->shard, &a->rec, &c->now);
     if (err == ERR_OK && a->rec.kind == RECORD_ERASE)
-        tail_drop(&s->tails, a->conv); /* what it copied is no more */
+        tail_drop(&s->tails, c); /* what it copied is no more */
+    return err;
+}
+
+/* Of every conversation that entries came to, once for all of them. */
+static enum err apply_states(struct shards *s)
+{
+    enum err err = ERR_OK;
+
+    while (err == ERR_OK && !list_is_empty(&s->stale)) {
+        struct conv *c = list_first(&s->stale, struct conv, stale);
+
+        err = convlog_put_state(conv_store(s->r, c), c->shard, &c->now, reactor_scratch(s->r));
+        if (err == ERR_OK)
+            list_remove(&c->stale);
+    }
     return err;
 }
 
@@ -220,40 +252,56 @@ static void stores_applied(struct shards *s, uint64_t pos, const struct lsm *hal
 static void process(struct shards *s);
 static void on_retry(struct timer *t) { process(container_of(t, struct shards, retry)); }
 
-static void stand_still(struct shards *s, const struct appended *a, enum err err)
+/* A store can't take the next for now, or for good. */
+static void stand_still(struct shards *s, const struct conv *c, enum err err)
 {
-    stores_applied(s, a->pos, conv_store(s->r, a->conv));
     if (err == ERR_LIMIT) {
         s->retry.fn = on_retry;
         timer_set(reactor_loop(s->r), &s->retry, RETRY_STORE_MS);
         return;
     }
     s->has_failed = true;
-    log_error("shard_failed", "shard=%u err=%s", a->conv->shard, err_name(err));
+    log_error("shard_failed", "shard=%u err=%s", c->shard, err_name(err));
     s->on_failure(s->r, err);
 }
 
-static void process(struct shards *s)
+/* What is committed, up to the first that its store can't take. */
+static enum err apply_committed(struct shards *s, bool *for_tables)
 {
-    bool for_tables = false, any = false;
+    struct appended *a;
+    enum err err = ERR_OK;
 
-    while (!s->has_failed && !timer_is_set(&s->retry)) {
-        struct appended *a = list_first(&s->appended, struct appended, link);
-        enum err err;
-
-        if (!a || a->pos >= s->committed)
-            break;
+    while ((a = list_first(&s->appended, struct appended, link)) != NULL && a->pos < s->committed) {
         err = apply(s, a);
-        if (err != ERR_OK) {
-            stand_still(s, a, err);
+        if (err != ERR_OK)
             break;
-        }
-        any = true;
-        for_tables |= record_is_for_tables(&a->rec);
+        s->is_unmarked = true;
+        *for_tables |= record_is_for_tables(&a->rec);
         list_remove(&a->link);
         a->committed(s->r, a);
     }
-    if (any && !s->has_failed && !timer_is_set(&s->retry)) {
+    return err;
+}
+
+/* The stores learn how far they have everything when they have: the states of what they took, too. */
+static void process(struct shards *s)
+{
+    bool for_tables = false;
+    enum err err, states;
+
+    if (s->has_failed || timer_is_set(&s->retry))
+        return;
+    err = apply_committed(s, &for_tables);
+    states = apply_states(s);
+    if (states != ERR_OK) {
+        stand_still(s, list_first(&s->stale, struct conv, stale), states);
+    } else if (err != ERR_OK) {
+        const struct appended *a = list_first(&s->appended, struct appended, link);
+
+        stores_applied(s, a->pos, conv_store(s->r, a->conv));
+        stand_still(s, a->conv, err);
+    } else if (s->is_unmarked) {
+        s->is_unmarked = false;
         stores_applied(s, s->committed, NULL);
         notify_accounted(reactor_notify(s->r), s->committed);
     }

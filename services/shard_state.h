@@ -14,9 +14,11 @@ struct tail; /* tail.h */
  *   - `ahead` is `now` plus everything in flight. While only messages are in flight they differ in head, ordinal and
  * time alone, and then `ahead` borrows members and texts from `now`; a change of members or settings under way makes it
  * a deep copy with an arena of its own, until all such are committed.
- *   - it goes only when idle: nothing waits, nothing is in flight, nobody holds or pins it. */
+ *   - it goes only when idle: nothing waits, nothing is in flight, its state is in the store, nobody holds or pins it.
+ */
 struct conv {
-    struct link used; /* in shards.recent, the latest first */
+    struct link used;  /* in shards.recent, the latest first */
+    struct link stale; /* in shards.stale */
     struct conv_id id;
     uint64_t hash;
     uint16_t shard;
@@ -61,6 +63,8 @@ struct shards {
     struct tails tails;
     uint64_t bytes, bytes_max;
     struct link appended; /* struct appended, in log order */
+    struct link stale;    /* struct conv: entries of it are in the store, its state is not */
+    bool is_unmarked;     /* the stores were not told how far they have everything */
     uint64_t committed;
     struct timer retry;  /* the store was too busy to take what is committed */
     struct link stalled; /* struct work: appends that wait for room, each holding its conversation */

@@ -18,7 +18,8 @@
  *
  * What a message rewrites is small and keeps its size, so the memtable overwrites it in place: of a pair the one state,
  * with everything; of a group the state and the author's cursors, apart from the member because ranges are seldom
- * changed. A message is three puts in a pair and four in a group, at any group's size.
+ * changed. A message is three puts in a pair and four in a group, at any group's size; the state once for all entries
+ * of a conversation that are put before lsm_applied.
  *
  * Erasing puts the entry again, as a stub, and takes it out of the index of what expires; its cid stays, so that a
  * repeat of the send is found and makes nothing new.
@@ -132,7 +133,6 @@ static enum err put_entry(struct putting *p, const struct entry *e, struct str b
     if (e->expires_at && !e->gone)
         TRY(convlog_expiry_put(p->lsm, p->shard, e));
     TRY(put_cid(p, e));
-    TRY(put_state(p));
     if (e->conv_kind == CONV_GROUP)
         TRY(put_group_entry(p, e));
 out:
@@ -172,16 +172,29 @@ enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r
     enum err err = ERR_INVALID;
 
     buf_reserve(&p.value, VALUE_USUAL);
-    if (r->kind == RECORD_ENTRY)
+    if (r->kind == RECORD_ENTRY) {
         err = put_entry(&p, &r->entry, bytes);
-    else if (r->kind == RECORD_BLOCK)
+        if (err == ERR_OK)
+            err = put_state(&p);
+    } else if (r->kind == RECORD_BLOCK) {
         err = put_state(&p);
-    else if (r->kind == RECORD_UNCHANGED)
+    } else if (r->kind == RECORD_UNCHANGED) {
         err = put_cid(&p, &r->entry);
-    else if (r->kind == RECORD_ERASE)
+    } else if (r->kind == RECORD_ERASE) {
         err = put_stubs(&p, &r->erase);
-    else if (r->kind == RECORD_RECEIPT)
+    } else if (r->kind == RECORD_RECEIPT) {
         err = now->kind == CONV_PAIR ? put_state(&p) : put_cursors(&p, r->receipt.user);
+    }
+    buf_deinit(&p.value);
+    return err;
+}
+
+enum err convlog_put_entry(struct lsm *l, uint16_t shard, const struct entry *e, struct str bytes,
+                           const struct authority *now)
+{
+    struct putting p = {.lsm = l, .shard = shard, .now = now};
+    enum err err = put_entry(&p, e, bytes);
+
     buf_deinit(&p.value);
     return err;
 }

@@ -57,6 +57,11 @@ struct authority {
  * caller's in-memory authority (the committed one), already changed by authority_apply, so nothing is read back; what
  * the record touched is written. LIMIT as lsm_put: some of it may be in; give the same record again. */
 MUST_CHECK enum err convlog_put(struct lsm *l, uint16_t shard, const struct record *r, const struct authority *now);
+/* For who puts many at once: of an ENTRY all but the conversation's state, which is owed by convlog_put_state before
+ * lsm_applied, once for all its entries. `bytes` are what record_encode writes of it. */
+MUST_CHECK enum err convlog_put_entry(struct lsm *l, uint16_t shard, const struct entry *e, struct str bytes,
+                                      const struct authority *now);
+MUST_CHECK enum err convlog_put_state(struct lsm *l, uint16_t shard, const struct authority *now, struct buf *scratch);
 /* The same change on an authority in memory (zeroed before the first): the one place that says what a record does
  * (head, ranges, roles, cursors, blocks; an own entry moves the author's cursors, and the sending device's when it had
  * all before). An entry at or below the head changes nothing; a receipt never moves back. What the record lists is

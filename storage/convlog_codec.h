@@ -41,5 +41,4 @@ struct convlog_late {
  * which would have been. */
 MUST_CHECK enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
                                       const struct authority *now, struct convlog_late *late);
-MUST_CHECK enum err convlog_put_state(struct lsm *l, uint16_t shard, const struct authority *now, struct buf *scratch);
 MUST_CHECK enum err convlog_put_cid(struct lsm *l, uint16_t shard, const struct entry *e, struct buf *scratch);

@@ -176,7 +176,8 @@ static inline void *rig_thread(void *arg)
     return NULL;
 }
 
-static inline struct rig *rig_start(unsigned n, bool rate_limit, int64_t heartbeat_ms)
+/* Without threads: who made it has the loops turn. */
+static inline struct rig *rig_make(unsigned n, bool rate_limit, int64_t heartbeat_ms)
 {
     static const struct hash_key key = {{1, 2, 3}};
     struct rig *rig = mem_new(struct rig);
@@ -213,6 +214,13 @@ static inline struct rig *rig_start(unsigned n, bool rate_limit, int64_t heartbe
             abort();
         rig->port = gateway_port(s->gateway);
     }
+    return rig;
+}
+
+static inline struct rig *rig_start(unsigned n, bool rate_limit, int64_t heartbeat_ms)
+{
+    struct rig *rig = rig_make(n, rate_limit, heartbeat_ms);
+
     for (unsigned i = 0; i < n; i++)
         pthread_create(&rig->side[i].thread, NULL, rig_thread, &rig->side[i]);
     return rig;
@@ -237,6 +245,14 @@ static inline void rig_do(struct rig_side *s, void (*fn)(struct rig_side *))
         sched_yield();
 }
 
+static inline void rig_free(struct rig *rig)
+{
+    bus_destroy(rig->bus);
+    metrics_destroy(rig->metrics);
+    admission_destroy(rig->admission);
+    mem_free(rig);
+}
+
 static inline void rig_stop(struct rig *rig)
 {
     for (unsigned i = 0; i < rig->n; i++) {
@@ -244,10 +260,17 @@ static inline void rig_stop(struct rig *rig)
         loop_stop(rig->side[i].loop);
         pthread_join(rig->side[i].thread, NULL);
     }
-    bus_destroy(rig->bus);
-    metrics_destroy(rig->metrics);
-    admission_destroy(rig->admission);
-    mem_free(rig);
+    rig_free(rig);
+}
+
+/* One without threads. */
+static inline void rig_unmake(struct rig *rig)
+{
+    for (unsigned i = 0; i < rig->n; i++) {
+        gateway_destroy(rig->side[i].gateway);
+        loop_destroy(rig->side[i].loop);
+    }
+    rig_free(rig);
 }
 
 static inline int64_t rig_metric(struct rig *rig, enum metric_id id)
@@ -352,19 +375,27 @@ static inline int client_response(struct client *c, struct buf *head, struct buf
     return (int)strtol(head->p + 9, NULL, 10);
 }
 
-/* Asks for the upgrade; `headers` are further lines. Returns the status. */
-static inline int client_upgrade(struct client *c, const char *headers)
+/* Asks for the upgrade; `headers` are further lines. */
+static inline void client_ask_upgrade(struct client *c, const char *headers)
 {
-    struct buf text = {0}, head = {0}, body = {0};
-    int status;
+    struct buf text = {0};
 
     buf_printf(&text,
                "GET /v1/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
                headers);
     client_write(c, text.p, text.len);
-    status = client_response(c, &head, &body, false);
     buf_deinit(&text);
+}
+
+/* Waits for the answer, too, and returns its status. */
+static inline int client_upgrade(struct client *c, const char *headers)
+{
+    struct buf head = {0}, body = {0};
+    int status;
+
+    client_ask_upgrade(c, headers);
+    status = client_response(c, &head, &body, false);
     buf_deinit(&head);
     buf_deinit(&body);
     return status;

@@ -39,6 +39,23 @@ static int start_half_a_second(void **state)
     return 0;
 }
 
+static int make(void **state)
+{
+    (void)state;
+    rig = rig_make(1, false, 60000);
+    return 0;
+}
+
+static int unmake(void **state)
+{
+    (void)state;
+    rig_unmake(rig);
+    buf_deinit(&text);
+    buf_deinit(&head);
+    buf_deinit(&body);
+    return 0;
+}
+
 static int stop(void **state)
 {
     (void)state;
@@ -699,10 +716,32 @@ PROMISE(a_connection_that_closes_leaves_its_requests_to_end_alone)
 
 PROMISE(a_close_is_answered_with_a_close)
 {
+    static const struct {
+        const char *payload;
+        size_t n;
+        int code;
+    } closes[] = {
+        {"\x03\xe8", 2, 1000}, {"", 0, 1000},         {"\x0b\xb8 and why", 10, 3000},
+        {"\x03", 1, 1002},     {"\x03\xec", 2, 1002}, {"\x03\xe8\xff", 3, 1007},
+    };
+
+    for (size_t i = 0; i < sizeof closes / sizeof *closes; i++) {
+        struct client c = client_login(rig, 1, 1, "");
+
+        client_frame(&c, 0x88, closes[i].payload, closes[i].n);
+        expect_close(&c, closes[i].code);
+    }
+}
+
+PROMISE(a_ping_in_pieces_is_answered_with_what_it_said)
+{
     struct client c = client_login(rig, 1, 1, "");
 
-    client_frame(&c, 0x88, "\x03\xe8", 2);
-    expect_close(&c, 1000);
+    client_write(&c, "\x89\x83\0\0\0\0a", 7);
+    client_text(&c, ""); /* of which two bytes belong to the ping */
+    assert_int_equal(client_next(&c, &text), 0x8a);
+    assert_memory_equal(text.p, "a\x81\x80", 3);
+    client_close(&c);
 }
 
 PROMISE(who_does_not_answer_pings_is_cut)
@@ -950,9 +989,96 @@ PROMISE(draining_says_1001_to_all_and_answers_what_is_under_way)
         sched_yield();
 }
 
+/* ---- order: turns made here, one by one */
+
+static void turn_until_readable(struct client *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+    while (c->in.len == 0 && poll(&p, 1, 0) == 0)
+        loop_turn(rig->side[0].loop);
+}
+
+static struct client login_by_turns(int user)
+{
+    struct client c = client_open(rig);
+    char line[128];
+
+    client_ask_upgrade(&c, "");
+    turn_until_readable(&c);
+    assert_int_equal(client_response(&c, &head, &body, false), 101);
+    snprintf(line, sizeof line, "{\"id\":1,\"op\":\"auth\",\"token\":\"good-%d-1\"}", user);
+    client_text(&c, line);
+    turn_until_readable(&c);
+    expect_text(&c, "\"ok\"");
+    return c;
+}
+
+static void expect_pong_by_turns(struct client *c)
+{
+    client_text(c, "{\"id\":9,\"op\":\"ping\"}");
+    turn_until_readable(c);
+    expect_text(c, "{\"re\":9,\"ok\"");
+}
+
+enum { CROWD = 200, FEW = 40 };
+
+PROMISE(those_who_come_do_not_hold_up_who_talks)
+{
+    struct client live = login_by_turns(1), crowd[CROWD];
+
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = client_open(rig);
+        client_ask_upgrade(&crowd[i], "");
+    }
+    expect_pong_by_turns(&live);
+    assert_in_range(rig_metric(rig, METRIC_ACCEPTS), 1, 1 + FEW);
+    for (int i = 0; i < CROWD; i++) {
+        turn_until_readable(&crowd[i]);
+        assert_int_equal(client_response(&crowd[i], &head, &body, false), 101);
+        client_close(&crowd[i]);
+    }
+    client_close(&live);
+}
+
+PROMISE(those_who_hang_up_do_not_hold_up_who_talks)
+{
+    struct client live = login_by_turns(1), crowd[CROWD];
+
+    for (int i = 0; i < CROWD; i++)
+        crowd[i] = login_by_turns(i + 2);
+    for (int i = 0; i < CROWD; i++)
+        client_close(&crowd[i]);
+    expect_pong_by_turns(&live);
+    assert_in_range(rig_metric(rig, METRIC_CONNECTIONS), 1 + CROWD - FEW, 1 + CROWD);
+    while (rig_metric(rig, METRIC_CONNECTIONS) > 1)
+        loop_turn(rig->side[0].loop);
+    expect_pong_by_turns(&live);
+    client_close(&live);
+}
+
+/* What is said between 1 and 0 leaves together. */
+static void cork(struct client *c, int on) { setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on); }
+
+PROMISE(messages_that_come_together_are_answered_in_one_turn)
+{
+    struct client c = login_by_turns(1);
+
+    cork(&c, 1);
+    for (int i = 0; i < 100; i++)
+        client_text(&c, "{\"id\":9,\"op\":\"ping\"}");
+    cork(&c, 0);
+    turn_until_readable(&c);
+    assert_int_equal(rig_metric(rig, METRIC_FRAMES_IN), 1 + 100);
+    for (int i = 0; i < 100; i++)
+        expect_text(&c, "{\"re\":9,\"ok\"");
+    client_close(&c);
+}
+
 int main(void)
 {
 #define ON(test, begin) cmocka_unit_test_setup_teardown(test, begin, stop)
+#define BY_TURNS(test) cmocka_unit_test_setup_teardown(test, make, unmake)
     const struct CMUnitTest tests[] = {
         ON(the_first_frame_authenticates, start),
         ON(what_is_pipelined_behind_auth_waits_for_it, start),
@@ -986,6 +1112,7 @@ int main(void)
         ON(reads_wait_for_their_turn, start),
         ON(a_connection_that_closes_leaves_its_requests_to_end_alone, start),
         ON(a_close_is_answered_with_a_close, start),
+        ON(a_ping_in_pieces_is_answered_with_what_it_said, start),
         ON(who_does_not_answer_pings_is_cut, start_quick),
         ON(who_reads_slowly_is_not_cut, start_half_a_second),
         ON(a_message_has_a_heartbeat_to_arrive, start_quick),
@@ -997,6 +1124,9 @@ int main(void)
         ON(every_connection_that_ends_gives_its_place_back, start),
         ON(who_shows_a_token_makes_room_for_other_strangers, start_limited),
         ON(draining_says_1001_to_all_and_answers_what_is_under_way, start),
+        BY_TURNS(those_who_come_do_not_hold_up_who_talks),
+        BY_TURNS(those_who_hang_up_do_not_hold_up_who_talks),
+        BY_TURNS(messages_that_come_together_are_answered_in_one_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

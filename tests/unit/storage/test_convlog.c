@@ -90,6 +90,17 @@ static void start(struct fixture *f, uint64_t seed, enum conv_kind kind)
     f->a = (struct authority){0};
 }
 
+/* An entry as who puts many at once does, without the state. */
+static void apply_entry(struct fixture *f, struct record r)
+{
+    struct buf bytes = {0};
+
+    authority_apply(&f->a, &r, &f->mine);
+    record_encode(&r, &bytes);
+    assert_int_equal(convlog_put_entry(f->lsm, SHARD, &r.entry, buf_get(&bytes), &f->a), ERR_OK);
+    buf_deinit(&bytes);
+}
+
 static void check_loads_as(struct fixture *f, const struct authority *want)
 {
     struct authority got;
@@ -138,6 +149,32 @@ static void a_pair_is_loaded_by_one_block_whatever_tables_know_it(void **state)
     assert_true(model_eq(&got, &f->a));
     assert_int_equal(got.head, 5);
     lsm_need_deinit(&need);
+}
+
+static void one_state_stands_for_all_entries_put_before_it(void **state)
+{
+    struct fixture *f = *state;
+    struct buf scratch = {0};
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        start(f, seed, seed % 2 ? CONV_GROUP : CONV_PAIR);
+        for (int i = 0; i < 100; i++) {
+            struct record r = model_next(&f->m);
+
+            if (r.kind == RECORD_ENTRY)
+                apply_entry(f, r);
+            else
+                apply(f, r);
+        }
+        assert_int_equal(convlog_put_state(f->lsm, SHARD, &f->a, &scratch), ERR_OK);
+        lsm_applied(f->lsm, 1, ++f->position);
+        check_loads_as(f, &f->a);
+        to_disk(f, CACHE_LARGE);
+        check_loads_as(f, &f->a);
+        arena_deinit(&f->arena);
+        arena_deinit(&f->mine);
+    }
+    buf_deinit(&scratch);
 }
 
 static void a_block_before_the_first_message_is_loaded(void **state)
@@ -652,6 +689,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(an_authority_is_loaded_as_it_was_put),
         T(a_pair_is_loaded_by_one_block_whatever_tables_know_it),
+        T(one_state_stands_for_all_entries_put_before_it),
         T(a_block_before_the_first_message_is_loaded),
         T(neighbours_are_not_mixed_up),
         T(a_group_of_a_thousand_is_loaded),

@@ -102,14 +102,29 @@ static void note(struct run *r, struct sst *t, uint64_t at, uint32_t len)
     block_unref(b);
 }
 
-/* The blocks behind the one that `index` stands on, as far as the range goes. */
+/* Behind the block whose last key this is the run goes on in this table. What else stands there is nobody's who reads
+ * the run: it might be damaged. */
+static bool goes_on(struct run *r, const struct sst *t, struct str last)
+{
+    struct str from = r->range.from;
+    uint64_t next;
+
+    if (!can_name(r) || last.len != from.len || memcmp(last.p, from.p, from.len - NUMBER) != 0)
+        return false;
+    if (r->hashes.len == 0)
+        name_keys(r);
+    next = number_of(last) + 1 - number_of(from);
+    return next < r->max && bloom_may_have(t->filter, ((const uint64_t *)(const void *)r->hashes.p)[next]);
+}
+
+/* The blocks behind the one that `index` stands on, as far as the run goes through them. */
 static void note_rest(struct run *r, struct sst *t, const struct block_iter *index)
 {
     struct block_iter w = *index;
     uint64_t at;
     uint32_t len;
 
-    for (unsigned n = 0; n < AHEAD_BLOCKS && str_cmp(block_iter_key(&w), r->range.to) < 0; n++) {
+    for (unsigned n = 0; n < AHEAD_BLOCKS && goes_on(r, t, block_iter_key(&w)); n++) {
         block_iter_next(&w);
         if (!w.is_valid || !sst_index_place(t, &w, &at, &len))
             return; /* who comes there will say so */

@@ -59,7 +59,7 @@ class Workers(unittest.IsolatedAsyncioTestCase):
             "--json", "-", *map(str, args), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
 
     async def load(self, port, *args):
-        p = await self.start(port, "--duration", "1s", *args)
+        p = await self.start(port, *([] if "--duration" in args else ["--duration", "1s"]), *args)
         out, err = await asyncio.wait_for(p.communicate(), 60)
         return p.returncode, json.loads(out) if out else None, err.decode()
 
@@ -110,7 +110,7 @@ class Workers(unittest.IsolatedAsyncioTestCase):
         await self.seed(20)
         async with Server(data=self.data) as server, Meddler(server.port, meddle) as proxy:
             return await self.load(proxy.port, "--workers", 2, "--scenario", "groups", "--group-size", 20, "--senders", 2, "--window", 1,
-                                   "--max-entries", 100, "--drain-timeout", "1s", *args)
+                                   "--max-entries", 100, "--duration", "60s", "--drain-timeout", "1s", *args)
 
     async def test_an_entry_that_no_member_of_one_process_was_given_is_missed_by_each_of_them(self):
         def meddle(body):  # the last entry: the setup's is 1

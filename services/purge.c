@@ -1,6 +1,7 @@
 /* The log's side: an erasing is seen by world.erasings; a quarter of the time later the log rolls, at `target`. What
  * was erased stood before it. Erasings behind are seen anew, when that is trimmed. If a quarter of the time goes by
- * after a roll and the log is not trimmed yet, it says which view keeps it. */
+ * after a roll and the log is not trimmed yet, it says which view keeps it; the directory then detaches one that can be
+ * made anew (rebuild.h). */
 #include "services/purge.h"
 #include "base/log.h"
 #include "proto/metrics.h"
@@ -67,6 +68,7 @@ static void say_late(struct purge *p)
     log_warn("erase_late", "log=%llx wanted=%llu trimmed=%llu tables=%llu owed=%llu",
              (unsigned long long)stream_log_id(s), (unsigned long long)p->target, (unsigned long long)stream_trimmed(s),
              (unsigned long long)tables, (unsigned long long)owed);
+    views_want(p->r->conf.views, stream_log_id(s), p->target);
     p->is_said = true;
 }
 

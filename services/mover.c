@@ -30,7 +30,7 @@ struct mover {
     struct placement p;
     bool is_dirty; /* what is in the file means the same, but is not the same */
     bool is_old_gone, is_switching, is_asking, is_stopped, is_moving, is_closing;
-    unsigned n_kept; /* of the stores that went: folders that could not be removed; the next start tries again */
+    unsigned n_kept;       /* of the stores that went: folders that could not be removed; the next start tries again */
     struct inner_move now; /* what is asked of the reactors */
     struct timer timer;
     void (*later)(struct mover *m); /* what the timer does */

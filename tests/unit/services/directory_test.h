@@ -35,6 +35,9 @@ struct rig {
     uint8_t detached;       /* what the next opening finds to be made anew, of all shards */
     uint64_t segment_bytes; /* 0: 4 MiB */
     uint64_t barrier_ms;    /* the directory's */
+    size_t memtable_bytes;  /* 0: 1 MiB */
+    enum err (*open_store)(void *rig, unsigned store, const char *name, struct lsm **out); /* NULL: nothing moves */
+    struct lsm *late;                                                                      /* what it opened */
     struct world_limits limits;
     struct faultfs *faults;
     struct env env;
@@ -145,7 +148,7 @@ HELPER void rig_open_reactor(struct rig *g)
     struct lsm_conf store = {.env = &g->env,
                              .dir = path,
                              .cache = g->cache,
-                             .memtable_bytes = 1 << 20,
+                             .memtable_bytes = g->memtable_bytes ? g->memtable_bytes : 1 << 20,
                              .filter_prefix = 18,
                              .pool = g->pool,
                              .home = loop_mailbox(g->loop)};
@@ -201,6 +204,7 @@ HELPER void rig_open(struct rig *g)
                                                         .barrier_ms = g->barrier_ms,
                                                         .views = g->is_whole ? g->views : NULL,
                                                         .on_durable = rig_durable,
+                                                        .open_store = g->open_store,
                                                         .on_failure = rig_failed,
                                                         .arg = g,
                                                         .admin_path = g->has_admin ? g->dir : NULL},
@@ -232,6 +236,8 @@ HELPER void rig_close(struct rig *g)
     pool_destroy(g->pool);
     reactor_destroy(g->reactor);
     lsm_close(g->store);
+    lsm_close(g->late);
+    g->late = NULL;
     loop_destroy(g->loop);
     tables_close(g->tables);
     segpool_close(g->segments);

@@ -83,6 +83,8 @@ static bool take_line(struct diagnosis *d, const char *line)
         judge(d, &s);
     else if (sscanf(line, "letters %" SCNu64 " %" SCNu64, &n, &bytes) == 2)
         say_letters(d, n, bytes);
+    else if (sscanf(line, "rebuild %" SCNu64 " %" SCNu64, &n, &bytes) == 2)
+        say_rebuild(n, bytes, true);
     else if (str_eq(str_c(line), STR("held")))
         printf("a backup or an export holds everything in its place\n");
     else

@@ -43,6 +43,17 @@ void say_letters(struct diagnosis *d, uint64_t n, uint64_t bytes)
                     n, n == 1 ? "" : "s", text, d->data);
 }
 
+void say_rebuild(uint64_t tables, uint64_t owed, bool is_running)
+{
+    if (tables)
+        printf("the tables held a log for too long and are made anew from the conversations: %" PRIu64
+               " shards are left%s\n",
+               tables, is_running ? "; until then lists are `unavailable`" : ", which the next start goes on with");
+    if (owed)
+        printf("what is owed to offline members is made anew from the conversations: %" PRIu64 " shards are left\n",
+               owed);
+}
+
 int say_end(const struct diagnosis *d)
 {
     if (d->findings == 0)

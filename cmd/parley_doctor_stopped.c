@@ -8,6 +8,7 @@
 #include "schema/db_check.h"
 #include "schema/letters.h"
 #include "schema/owed_rows.h"
+#include "schema/rebuild_rows.h"
 #include "storage/manifest.h"
 #include "storage/placement.h"
 #include <inttypes.h>
@@ -35,10 +36,19 @@ static void on_damage(void *arg, const char *file, uint64_t at, const char *what
 
 static void take_position(void *arg, uint64_t log_id, uint64_t pos) { positions_set(arg, log_id, pos); }
 
+static void count_rebuilt(void *arg, const struct rebuild_row *r)
+{
+    uint64_t *n = arg;
+
+    n[0] += (r->what & REBUILD_TABLES) != 0;
+    n[1] += (r->what & REBUILD_OWED) != 0;
+}
+
 static void ask_tables(struct patient *p)
 {
     char *path = tool_path(p->d->data, "tables.db"), *wal = tool_path(p->d->data, "tables.db-wal");
     struct letters_total letters = {0};
+    uint64_t rebuilt[2] = {0};
     struct db *db = NULL;
     enum err err;
 
@@ -46,7 +56,9 @@ static void ask_tables(struct patient *p)
     TRY(letters_total(db, &letters));
     TRY(applied_each(db, take_position, &p->tables));
     TRY(owed_rows_each_position(db, take_position, &p->owed));
+    TRY(rebuild_rows_each(db, count_rebuilt, rebuilt));
     say_letters(p->d, letters.n, letters.bytes);
+    say_rebuild(rebuilt[0], rebuilt[1], false);
 out:
     if (err != ERR_OK) {
         p->are_known = false;

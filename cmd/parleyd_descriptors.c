@@ -36,3 +36,13 @@ enum err descriptors_share(uint32_t all, unsigned stores, unsigned threads, uint
     *connections = all - files;
     return ERR_OK;
 }
+
+enum err descriptors_take(uint32_t *connections)
+{
+    if (*connections < CONNECTIONS_MIN + FOR_STORE)
+        return ERR_LIMIT;
+    *connections -= FOR_STORE;
+    return ERR_OK;
+}
+
+void descriptors_give(uint32_t *connections) { *connections += FOR_STORE; }

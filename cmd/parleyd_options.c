@@ -30,6 +30,8 @@ static const struct conf_option table[] = {
     {"segment", CONF_BYTES, AT(segment_bytes), "16m", 4 << 20, GIB, "size of a segment of the log"},
     {"in-flight", CONF_BYTES, AT(in_flight_bytes), "32m", 1 << 20, GIB,
      "bytes of a log appended and not yet durable; then writes are refused"},
+    {"max-lag", CONF_BYTES, AT(max_lag), "1g", 1 << 20, 1024 * GIB,
+     "bytes of a log that the tables, or what is owed, may lack; then they are made anew from the conversations"},
     {"linger-us", CONF_INT, AT(linger_us), "500", 0, 10000, "how long a busy log may wait for company before an fsync"},
     {"heartbeat", CONF_MS, AT(heartbeat_ms), "30s", 1000, 3600000, "how often an idle connection is pinged"},
     {"erase-within", CONF_MS, AT(erase_within_ms), "24h", 10000, 30 * 86400000LL,

@@ -6,7 +6,7 @@ struct options {
     const char *listen, *data, *bus, *roles, *log_level, *tls_cert, *tls_key;
     int64_t stores, threads, group_members, convs_bytes, heads_bytes;
     int64_t memtable_bytes, merge_rate, cache_bytes, segment_bytes, in_flight_bytes;
-    int64_t linger_us, heartbeat_ms, erase_within_ms;
+    int64_t max_lag, linger_us, heartbeat_ms, erase_within_ms;
     bool rate_limit, check;
 };
 

@@ -55,6 +55,79 @@ static void durable_range(const struct replay_conf *c, uint64_t log_id, uint64_t
     }
 }
 
+/* --- a log that was trimmed past what a view has --- */
+
+static enum err note_kind(void *arg, const struct log_record *r)
+{
+    *(int *)arg = r->shard >= SHARD_COUNT;
+    return ERR_CLOSED; /* the first record says it */
+}
+
+/* Whose log it is: 1 the directory's, 0 a reactor's, -1 it holds nothing that says so. */
+static enum err ask_kind(const struct replay_conf *c, uint64_t log_id, int *is_directory)
+{
+    enum err err;
+
+    *is_directory = -1;
+    err = seglog_replay(c->env, c->log_dir, log_id, 0, 0, note_kind, is_directory);
+    return err == ERR_CLOSED ? ERR_OK : err;
+}
+
+static enum err detach(struct tables *t, uint64_t log_id, uint64_t start, uint8_t what)
+{
+    uint8_t of[SHARD_COUNT];
+    enum err err;
+
+    memset(of, what, sizeof of);
+    TRY(tables_begin(t));
+    TRY(tables_detach(t, of));
+    if (what & REBUILD_TABLES)
+        TRY(tables_reached(t, log_id, start));
+    if (what & REBUILD_OWED)
+        TRY(tables_owed_reached(t, log_id, start));
+    TRY(tables_end(t));
+out:
+    if (err != ERR_OK)
+        tables_abandon(t);
+    return err;
+}
+
+static enum err say_gap(uint64_t log_id, uint64_t start, uint64_t applied, char **why)
+{
+    struct buf text = {0};
+
+    buf_printf(&text,
+               "log %016" PRIx64 " begins at %" PRIu64 ", and the tables lack all of it from %" PRIu64
+               " on: accounts are nowhere else; tables.db is not the one that belongs to this folder",
+               log_id, start, applied);
+    buf_char(&text, '\0');
+    *why = text.p;
+    return ERR_CORRUPT;
+}
+
+/* Segments leave a log from its beginning, and only then is one missing there: a hole between others is damage, which
+ * was found before. What a view of the conversations lacks for it is made anew while the server runs (rebuild.h). */
+static enum err mind_gap(const struct replay_conf *c, uint64_t log_id, uint64_t start, char **why)
+{
+    struct tables_position at = tables_position(c->tables, log_id);
+    uint8_t what = (uint8_t)((start > at.applied ? REBUILD_TABLES : 0) | (start > at.owed ? REBUILD_OWED : 0));
+    int is_directory;
+    enum err err = ERR_OK;
+
+    if (!what)
+        return ERR_OK;
+    TRY(ask_kind(c, log_id, &is_directory));
+    if (is_directory && (what & REBUILD_TABLES))
+        return say_gap(log_id, start, at.applied, why);
+    if (is_directory)
+        goto out; /* it owes nobody anything */
+    TRY(detach(c->tables, log_id, start, what));
+    log_warn("view_detached", "log=%016" PRIx64 " begins=%" PRIu64 " tables=%" PRIu64 " owed=%" PRIu64, log_id, start,
+             at.applied, at.owed);
+out:
+    return err;
+}
+
 static enum err replay_log(struct replay *p, uint64_t log_id, struct views_log *out, char **why)
 {
     const struct replay_conf *c = p->conf;
@@ -67,6 +140,7 @@ static enum err replay_log(struct replay *p, uint64_t log_id, struct views_log *
     if (report.was_torn)
         log_warn("log_tail_cut", "log=%" PRIx64 " end=%" PRIu64 " bytes=%" PRIu64, log_id, report.end,
                  report.cut_bytes);
+    TRY(mind_gap(c, log_id, report.start, why));
     p->log_id = log_id;
     placement_floors_of(&c->data->placement, log_id, p->floors);
     *out = (struct views_log){.log_id = log_id, .end = report.end};

@@ -1,8 +1,10 @@
 /* parleyd_replay: brings every view up to what the logs of earlier starts hold, before anything is served.
  *
  * Each log is made sound first (a torn tail is cut and said, damage stops the start), then replayed into the stores and
- * the tables from where each has it durably. Runs on the main thread, which owns all stores until the threads start,
- * but while this lasts: then each home's stores are a feeding thread's (parleyd_feed.h). */
+ * the tables from where each has it durably. A log that begins behind what the tables, or what is owed, have of it:
+ * they are made anew from the conversations (services/rebuild.h); what only the directory's log had is damage. Runs on
+ * the main thread, which owns all stores until the threads start, but while this lasts: then each home's stores are a
+ * feeding thread's (parleyd_feed.h). */
 #pragma once
 #include "services/tables.h"
 #include "services/views.h"

@@ -44,8 +44,9 @@ struct server {
     struct data_dir data;
     struct metrics *metrics;
     struct admission *admission;
-    uint32_t connections; /* that may be open */
+    uint32_t connections; /* that may be open; the directory's once it runs */
     struct tls *tls;      /* NULL: plain */
+    struct metric_set *counters;
     struct bus *bus;
     struct world world;
     struct pool *pool, *hashers;
@@ -219,18 +220,43 @@ static enum err open_store(struct server *s, unsigned store, const char *name, s
     return err;
 }
 
+static void show_connections(struct server *s)
+{
+    admission_allow(s->admission, s->connections);
+    metric_put(s->counters, METRIC_SOCKETS_MAX, s->connections);
+}
+
 /* One that came while the server runs: opened by the directory, which may block, and then its reactor's. */
 static enum err open_late_store(void *arg, unsigned store, const char *name, struct lsm **out)
 {
     struct server *s = arg;
     char *why = NULL;
-    enum err err = open_store(s, store, name, &s->stores[store], &why);
+    enum err err = descriptors_take(&s->connections);
 
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
+        log_warn("store_open_failed", "why=\"no descriptors are left for it (ulimit -n, LimitNOFILE)\"");
+        return err;
+    }
+    err = open_store(s, store, name, &s->stores[store], &why);
+    if (err != ERR_OK) {
         log_warn("store_open_failed", "why=\"%s\"", why);
+        descriptors_give(&s->connections);
+    }
+    show_connections(s);
     mem_free(why);
     *out = s->stores[store];
     return err;
+}
+
+/* One that was emptied: its reactor let go of it, and nothing of it is under way. */
+static void close_store(void *arg, unsigned store)
+{
+    struct server *s = arg;
+
+    lsm_close(s->stores[store]);
+    s->stores[store] = NULL;
+    descriptors_give(&s->connections);
+    show_connections(s);
 }
 
 static enum err open_stores(struct server *s, char **why)
@@ -267,6 +293,7 @@ static enum err open_shared(struct server *s, char **why)
     enum err err;
 
     metrics_create(metric_table, METRIC_COUNT, &s->metrics);
+    s->counters = metrics_set(s->metrics);
     block_cache_create((size_t)s->options.cache_bytes, &s->cache);
     TRY(pool_create("work", POOL_THREADS, POOL_WAITING, &s->pool));
     bus_create(&(struct bus_conf){.ports = s->n_cores + 2, .key = &s->data.keys.bus}, &s->bus);
@@ -274,6 +301,7 @@ static enum err open_shared(struct server *s, char **why)
         (struct world){.env = s->env, .data = &s->data, .bus = s->bus, .metrics = s->metrics, .reactors = s->n_cores};
     s->world.limits.group_members = (uint64_t)s->options.group_members;
     s->world.limits.erase_within_ms = s->options.erase_within_ms;
+    s->world.limits.max_lag = (uint64_t)s->options.max_lag;
     s->world.limits.convs_bytes = (uint64_t)s->options.convs_bytes;
     s->world.limits.heads_bytes = (uint64_t)s->options.heads_bytes;
     for (unsigned i = 0; i < SHARD_COUNT; i++)
@@ -344,6 +372,7 @@ static enum err open_directory(struct server *s)
                                                   .admin_path = s->data.path,
                                                   .views = s->views,
                                                   .open_store = open_late_store,
+                                                  .close_store = close_store,
                                                   .on_durable = on_tables_durable,
                                                   .on_failure = directory_failed,
                                                   .arg = s},
@@ -495,7 +524,7 @@ enum err server_start(struct server *s, char **why)
     TRY(start_thread(&s->lookup_thread, run_lookup, s->lookup, &s->lookup_runs));
     for (unsigned i = 0; i < s->n_cores; i++)
         TRY(start_thread(&s->cores[i].thread, run_core, &s->cores[i], &s->cores[i].runs));
-    metric_put(metrics_set(s->metrics), METRIC_SOCKETS_MAX, s->connections);
+    metric_put(s->counters, METRIC_SOCKETS_MAX, s->connections);
     atomic_store(&s->ready, true);
     log_info("ready", "listen=%s:%d reactors=%u stores=%u epoch=%s", s->host, s->port, s->n_cores, s->data.n_stores,
              s->data.epoch);

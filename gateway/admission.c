@@ -12,9 +12,16 @@ enum {
 struct admission {
     struct hash_key key;
     bool spares_loopback;
-    uint32_t most, most_strangers, most_of_one;
+    _Atomic uint32_t most, most_strangers;
+    uint32_t most_of_one;
     _Atomic uint32_t all, strangers, of_address[SLOTS];
 };
+
+void admission_allow(struct admission *a, uint32_t connections)
+{
+    atomic_store(&a->most, connections);
+    atomic_store(&a->most_strangers, connections / SHARE ? connections / SHARE : 1);
+}
 
 void admission_create(const struct admission_conf *c, struct admission **out)
 {
@@ -23,8 +30,7 @@ void admission_create(const struct admission_conf *c, struct admission **out)
 
     env_random(c->env, &a->key, sizeof a->key);
     a->spares_loopback = c->spares_loopback;
-    a->most = c->connections;
-    a->most_strangers = c->connections / SHARE ? c->connections / SHARE : 1;
+    admission_allow(a, c->connections);
     half = a->most_strangers / ADDRESS_SHARE ? a->most_strangers / ADDRESS_SHARE : 1;
     a->most_of_one = half < OF_ONE_ADDRESS ? half : OF_ONE_ADDRESS;
     *out = a;

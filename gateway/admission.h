@@ -22,6 +22,8 @@ struct guest {
 };
 
 void admission_create(const struct admission_conf *c, struct admission **out);
+/* From now on so many connections. Those that are open stay. */
+void admission_allow(struct admission *a, uint32_t connections);
 void admission_destroy(struct admission *a);
 /* FULL: too many connections. CROWDED: too many strangers, or too many of this address. The guest is then not in. */
 enum admission_answer admission_enter(struct admission *a, const uint8_t address[8], bool is_loopback, struct guest *g);

@@ -242,3 +242,31 @@ enum err conversations_apply(struct db *d, const struct entry *e)
         return apply_to_group(d, e);
     return e->seq == 1 ? add_pair(d, e) : ERR_OK;
 }
+
+enum err conversations_put_pair(struct db *d, const struct conv_id *c, user_id a, user_id b, int64_t created)
+{
+    return db_run(d, "INSERT OR REPLACE INTO chats (conv, a, b, created) VALUES (?, ?, ?, ?)", "xuui", bytes_of(c), a,
+                  b, created);
+}
+
+enum err conversations_put_group(struct db *d, const struct conv_id *c, const struct group_row *g)
+{
+    return db_run(d,
+                  "INSERT INTO groups (conv, seq, title, description, picture, announce, locked, history_all, creator,"
+                  " created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (conv) DO UPDATE SET seq = excluded.seq,"
+                  " title = excluded.title, description = excluded.description, picture = excluded.picture,"
+                  " announce = excluded.announce, locked = excluded.locked, history_all = excluded.history_all,"
+                  " creator = excluded.creator, created = excluded.created",
+                  "xutnnbbbui", bytes_of(c), g->seq, g->title, g->description, g->picture, g->announce, g->locked,
+                  g->history_all, g->creator, g->created);
+}
+
+enum err conversations_put_member(struct db *d, const struct conv_id *c, const struct member_row *m)
+{
+    return db_run(d,
+                  "INSERT INTO group_members (conv, user_id, role, joined_seq, joined_at, left_seq)"
+                  " VALUES (?, ?, ?, ?, ?, nullif(?, 0)) ON CONFLICT (conv, user_id) DO UPDATE SET"
+                  " role = excluded.role, joined_seq = excluded.joined_seq, joined_at = excluded.joined_at,"
+                  " left_seq = excluded.left_seq",
+                  "xuiuiu", bytes_of(c), m->user, (int64_t)m->role, m->joined_seq, m->joined_at, m->left_seq);
+}

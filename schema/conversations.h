@@ -26,5 +26,11 @@ MUST_CHECK enum err conversations_group(struct db *d, const struct conv_id *c, s
 MUST_CHECK enum err conversations_member(struct db *d, const struct conv_id *c, user_id user, struct member_row *out);
 MUST_CHECK enum err conversations_pair(struct db *d, const struct conv_id *c, user_id *a, user_id *b);
 
+/* Making rows anew from what a conversation is, whatever was there. A group's row comes before its members'. */
+MUST_CHECK enum err conversations_put_pair(struct db *d, const struct conv_id *c, user_id a, user_id b,
+                                           int64_t created);
+MUST_CHECK enum err conversations_put_group(struct db *d, const struct conv_id *c, const struct group_row *g);
+MUST_CHECK enum err conversations_put_member(struct db *d, const struct conv_id *c, const struct member_row *m);
+
 /* Applies an entry; one that changes nothing here, or that is in already, is fine. */
 MUST_CHECK enum err conversations_apply(struct db *d, const struct entry *e);

@@ -421,6 +421,17 @@ enum err db_truncate(struct db *d)
     return ERR_OK;
 }
 
+/* All that is committed and not in the database yet stands in that file. */
+enum err db_sync(struct db *d)
+{
+    sqlite3_file *f = NULL;
+    int rc = sqlite3_file_control(d->h, "main", SQLITE_FCNTL_JOURNAL_POINTER, (void *)&f);
+
+    if (rc == SQLITE_OK && f && f->pMethods)
+        rc = f->pMethods->xSync(f, SQLITE_SYNC_NORMAL);
+    return rc == SQLITE_OK ? ERR_OK : failed(d, rc, "sync");
+}
+
 size_t db_wal_pages(const struct db *d) { return d->wal_pages; }
 
 enum err db_each_pair(struct db *d, const char *sql, void (*fn)(void *arg, uint64_t, uint64_t), void *arg)

@@ -28,6 +28,9 @@ MUST_CHECK enum err db_checkpoint(struct db *d);
 /* The same, and the write-ahead file gets empty: of what was overwritten or deleted nothing is left in it. Never waits.
  */
 MUST_CHECK enum err db_truncate(struct db *d);
+/* Syncs the write-ahead file alone: everything committed is durable, also where a reader keeps it from being copied.
+ * A failure is final: IO. */
+MUST_CHECK enum err db_sync(struct db *d);
 size_t db_wal_pages(const struct db *d); /* in the write-ahead file, as of the last commit; 0 after a checkpoint */
 
 /* Statements. `types` has a letter for each parameter: i int64_t, u uint64_t (its bits), b int (0 or 1), t struct str

@@ -224,3 +224,8 @@ enum err letters_erase_subject(struct db *d, struct str subject)
 {
     return db_run(d, "DELETE FROM letters WHERE subject = ?", "x", subject);
 }
+
+enum err letters_drop_rebuilt(struct db *d)
+{
+    return db_run(d, "DELETE FROM letters WHERE shard IN (SELECT shard FROM rebuild WHERE what & 1)", "");
+}

@@ -50,6 +50,8 @@ MUST_CHECK enum err letters_each(struct db *d, uint64_t after, letters_each_fn *
  * that. A letter of an entry of that conversation that cannot be read goes: nobody can say that it is none of them.
  * *changed: how many are not what they were; totals are read anew then. */
 MUST_CHECK enum err letters_erase(struct db *d, const struct erase_record *e, size_t *changed);
+/* Those of conversations in shards whose tables are made anew (rebuild_rows.h): what they hold comes with that. */
+MUST_CHECK enum err letters_drop_rebuilt(struct db *d);
 /* Erasing: what was kept before, or is about a subject, goes for good (secure_delete overwrites it). The caller knows
  * that it is wanted nowhere else; totals are read anew afterwards. */
 MUST_CHECK enum err letters_erase_before(struct db *d, int64_t ms);

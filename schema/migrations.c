@@ -8,6 +8,7 @@
 
 SQL_FILE(sql_001, "schema/001_tables.sql");
 SQL_FILE(sql_002, "schema/002_letters.sql");
+SQL_FILE(sql_003, "schema/003_rebuild.sql");
 
-const char *const migrations[] = {sql_001, sql_002};
+const char *const migrations[] = {sql_001, sql_002, sql_003};
 const int migrations_count = sizeof migrations / sizeof migrations[0];

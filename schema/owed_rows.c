@@ -27,6 +27,16 @@ out:
     return err;
 }
 
+enum err owed_rows_put(struct db *d, const struct owed_row *o)
+{
+    if (o->count == 0)
+        return db_run(d, "DELETE FROM owed WHERE user_id = ? AND conv = ?", "ux", o->user, bytes_of(&o->conv));
+    return db_run(d,
+                  "INSERT OR REPLACE INTO owed (user_id, conv, first_seq, last_seq, count, since)"
+                  " VALUES (?, ?, ?, ?, ?, ?)",
+                  "uxuuui", o->user, bytes_of(&o->conv), o->first_seq, o->last_seq, o->count, o->since);
+}
+
 enum err owed_rows_get(struct db *d, user_id user, const struct conv_id *c, struct owed_row *out)
 {
     struct rows q = {0};

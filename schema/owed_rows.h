@@ -19,6 +19,8 @@ MUST_CHECK enum err owed_rows_add(struct db *d, const struct owed_row *o);
 /* The user has everything up to `seq`: nothing up to there is owed any more. Messages behind it stay, counted as they
  * were at most. */
 MUST_CHECK enum err owed_rows_clear(struct db *d, user_id user, const struct conv_id *c, uint64_t seq);
+/* Makes the row anew, whatever was there; count 0: nothing is owed. */
+MUST_CHECK enum err owed_rows_put(struct db *d, const struct owed_row *o);
 MUST_CHECK enum err owed_rows_get(struct db *d, user_id user, const struct conv_id *c,
                                   struct owed_row *out); /* NOT_FOUND */
 

@@ -4,6 +4,7 @@
 #include "services/hold.h"
 #include "services/inner.h"
 #include "services/mover.h"
+#include "services/rebuild.h"
 #include "services/seed.h"
 #include <assert.h>
 
@@ -44,6 +45,7 @@ static void on_tick(struct timer *t)
     struct directory *d = container_of(t, struct directory, tick);
 
     d->looks_further = d->has_work = true;
+    rebuild_look(d);
     directory_checkpoint(d);
     timer_set(d->loop, t, TICK_MS);
 }
@@ -177,6 +179,7 @@ enum err directory_create(const struct directory_conf *c, struct directory **out
     bus_serve(d->port, directory_serve, d);
     loop_hook(d->loop, &d->turn);
     timer_set(d->loop, &d->tick, TICK_MS);
+    rebuild_init(d);
     if (c->open_store)
         mover_create(d, &d->mover);
     if (c->admin_path)
@@ -216,6 +219,7 @@ static void finish(struct directory *d)
     timer_stop(&d->tick);
     timer_stop(&d->overdue);
     timer_stop(&d->redeliver);
+    rebuild_stop(d);
     d->world->streams[world_directory(d->world)] = NULL;
     d->stream = NULL;
     stream_close(s);
@@ -254,6 +258,7 @@ void directory_destroy(struct directory *d)
     seed_abandon(d);
     hold_abandon(d);
     mover_destroy(d->mover);
+    rebuild_deinit(d);
     map_deinit(&d->names);
     map_deinit(&d->busy);
     loop_unhook(&d->turn);

@@ -36,7 +36,8 @@ struct directory_conf {
     struct views *views;  /* how durable all is, for the moves and for who asks by admin.sock; NULL: nobody does */
     /* How a store is opened that came later, on the home of its index. NULL: shards don't move. */
     enum err (*open_store)(void *arg, unsigned store, const char *name, struct lsm **out);
-    const char *admin_path; /* the folder where the owner-only admin.sock is made; NULL: none */
+    void (*close_store)(void *arg, unsigned store); /* one that was emptied: nobody has it any more */
+    const char *admin_path;                         /* the folder where the owner-only admin.sock is made; NULL: none */
     /* After a synced checkpoint, for each log: how far the tables have it durably, and the table of what is owed. On
      * the directory's thread. May be NULL. */
     void (*on_durable)(void *arg, const struct tables_position *p);

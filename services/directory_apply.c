@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "proto/metrics.h"
 #include "services/inner.h"
+#include "services/rebuild.h"
 
 static const struct redeliver_conf REDELIVER = {.first_ms = 64, .most_ms = 500, .attempts = 4};
 static const struct redeliver_conf LETTERS_FULL = {.first_ms = 1000, .most_ms = 30000};
@@ -168,7 +169,7 @@ static enum err apply_log(struct directory *d, unsigned port, struct reached *r)
     struct following arg = {.d = d, .r = r, .log = f};
     enum err err = ERR_OK;
 
-    if (at >= want || redeliver_waits(&f->again, loop_now_ms(d->loop)))
+    if (at >= want || rebuild_freezes(d, port) || redeliver_waits(&f->again, loop_now_ms(d->loop)))
         return ERR_OK;
     err = consumer_read(f->consumer, FOLLOW_BYTES, apply_followed, &arg, &pos);
     TRY((r->is_full || arg.is_waiting) && err == ERR_LIMIT ? ERR_OK : err);
@@ -258,6 +259,8 @@ uint64_t directory_applied(const struct directory *d, unsigned port)
 
 bool directory_has(const struct directory *d, const uint64_t *targets)
 {
+    if (atomic_load_explicit(&d->is_incomplete, memory_order_acquire))
+        return false;
     for (unsigned i = 0; i < d->world->reactors; i++) {
         if (atomic_load_explicit(&d->applied[i], memory_order_acquire) < targets[i])
             return false;
@@ -265,7 +268,7 @@ bool directory_has(const struct directory *d, const uint64_t *targets)
     return true;
 }
 
-static void publish_barriers(struct directory *d)
+void directory_publish_barriers(struct directory *d)
 {
     list_each (&d->barriers, w, struct directory_waiting, link) {
         if (directory_has(d, w->targets)) {
@@ -288,14 +291,14 @@ static void note_commit(struct directory *d, const struct reached *r)
 static void publish_slice(struct directory *d, const struct reached *r)
 {
     note_commit(d, r);
-    atomic_fetch_sub_explicit(&d->world->tables_lag, r->rows, memory_order_relaxed);
+    world_tables_caught_up(d->world, r->rows);
     d->first_port++;
     for (unsigned i = 0; i < d->world->reactors; i++) {
         if (r->follow[i])
             atomic_store_explicit(&d->applied[i], r->follow[i], memory_order_release);
     }
     publish_owed(d, r->owed_end);
-    publish_barriers(d);
+    directory_publish_barriers(d);
 }
 
 static void refuse_barrier(struct directory *d, struct directory_waiting *w)
@@ -345,7 +348,8 @@ static bool has_slice(const struct directory *d)
     if (d->owed)
         return true;
     for (unsigned i = 0; i < d->world->reactors; i++) {
-        if (d->follow[i].consumer && !redeliver_waits(&d->follow[i].again, loop_now_ms(d->loop)) &&
+        if (d->follow[i].consumer && !rebuild_freezes(d, i) &&
+            !redeliver_waits(&d->follow[i].again, loop_now_ms(d->loop)) &&
             atomic_load_explicit(&d->applied[i], memory_order_relaxed) < wanted(d, i))
             return true;
     }
@@ -403,6 +407,7 @@ void directory_work(struct directory *d)
     d->has_work = d->is_behind = false;
     TRY(work_own(d));
     TRY(work_slice(d));
+    TRY(rebuild_work(d));
     if (tables_checkpoint_is_due(d->tables))
         directory_checkpoint(d);
     return;
@@ -413,7 +418,7 @@ out:
         directory_failed(d, err);
 }
 
-static void publish_durable(struct directory *d)
+void directory_publish_durable(struct directory *d)
 {
     const struct tables_position *p;
     size_t n;
@@ -432,7 +437,7 @@ void directory_checkpoint(struct directory *d)
     enum err err = directory_stale_checkpoint(d);
 
     if (err == ERR_OK)
-        publish_durable(d);
+        directory_publish_durable(d);
     else if (err == ERR_FULL)
         log_warn("tables_checkpoint_failed", "err=full effect=\"the logs grow until one succeeds\"");
     else if (err != ERR_AGAIN)

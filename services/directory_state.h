@@ -51,6 +51,21 @@ struct directory_waiting {
     uint64_t until_ms;
 };
 
+/* rebuild.c's. */
+struct rebuilding {
+    struct request *asked; /* NULL: nobody is asked; answered, it is `page` */
+    struct request *page;  /* whose rows are being written */
+    unsigned port;         /* whose log waits, while either is */
+    struct {
+        size_t conv, member, owed;
+        bool has_head;
+    } at;            /* of the page: what is written */
+    uint64_t begins; /* a bit a port: its reactor is to be told that what is owed begins anew */
+    uint64_t round;  /* counts detachings: what was asked before one is of no use */
+    struct timer again;
+    uint64_t convs, since_ms;
+};
+
 struct directory {
     struct directory_conf conf;
     struct world *world;
@@ -90,6 +105,8 @@ struct directory {
         uint64_t ticket;  /* of the scrub behind that; 0: none yet */
     } stale;              /* directory_stale.c's */
     struct mover *mover;  /* NULL: nothing moves */
+    struct rebuilding rebuild;
+    _Atomic bool is_incomplete; /* the tables lack what is being made anew: nobody is told that they have anything */
 };
 
 /* directory_write.c: admission. */
@@ -111,6 +128,8 @@ void directory_writes_applied(struct directory *d);
 void directory_work(struct directory *d); /* what is ready of the directory's own, and a slice of the rest */
 void directory_barriers_overdue(struct timer *t);
 void directory_checkpoint(struct directory *d);
+void directory_publish_durable(struct directory *d);
+void directory_publish_barriers(struct directory *d);
 void directory_barrier(struct directory *d, struct request *r);
 void directory_failed(struct directory *d, enum err err);
 MUST_CHECK enum err directory_follow_open(struct directory *d, unsigned port);

@@ -21,6 +21,7 @@ enum inner_kind {
     INNER_HOLD,       /* struct inner_hold: a step of hold.h; what it says comes in `out` */
     INNER_MOVE,       /* struct inner_move (move.h): a step of moving a shard */
     INNER_ERASE,      /* struct inner_erase: a page of a conversation loses its content */
+    INNER_REBUILD,    /* struct inner_rebuild (rebuild.h): what some conversations of a shard are, as rows */
     INNER_CONV_BATCH, /* struct inner_conv_batch: summaries and entries of many conversations for one viewer (sync,
                          list) */
 };

@@ -25,7 +25,7 @@ enum { MOVE_BATCH = 128 << 10, MOVE_WINDOW = 1 << 20, MOVE_LAG_MAX = 16 << 20 };
 
 enum move_step {
     MOVE_STORE_OPENED,
-    MOVE_STORE_GONE,
+    MOVE_STORE_GONE, /* no shard is in it; answered when nothing of it is under way: then it may be closed */
     MOVE_COPY,
     MOVE_BATCH_PUT,
     MOVE_FLUSH,

@@ -161,8 +161,7 @@ void inner_move(void *service, struct request *q)
         move_answer(r, q, true);
         break;
     case MOVE_STORE_GONE:
-        r->stores[a->to] = NULL;
-        move_answer(r, q, true);
+        move_part(m, q);
         break;
     case MOVE_COPY:
         move_copy(m, q);

@@ -47,5 +47,6 @@ void move_source_free(struct moves *m);
 void move_put(struct moves *m, struct request *q);
 void move_flush(struct moves *m, struct request *q);
 void move_clean(struct moves *m, struct request *q);
+void move_part(struct moves *m, struct request *q); /* from a store */
 void move_target_init(struct moves *m);
 void move_target_deinit(struct moves *m);

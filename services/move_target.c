@@ -1,5 +1,5 @@
 /* What a reactor does to its stores for a move: puts batches, in the order in which they come, flushes, cleans. Each
- * waits as long as the store is busy, for who writes goes first. */
+ * waits as long as the store is busy, for who writes goes first. And lets go of a store that is emptied. */
 #include "base/log.h"
 #include "services/move_state.h"
 #include "services/shard_log.h"
@@ -22,7 +22,7 @@ struct waiting {
     struct lsm *store;
     uint64_t until_ms; /* 0: as long as it takes */
     int64_t erased_ms; /* to be marked before the flush; 0: nothing */
-    bool is_cleaning, is_reading;
+    bool is_cleaning, is_reading, is_parting;
     struct shard_clean clean;
 };
 
@@ -106,8 +106,13 @@ static void look_at(struct waiting *w)
 {
     struct reactor *r = w->m->r;
 
-    if (w->is_reading)
+    if (w->is_reading || (w->is_parting && !lsm_is_idle(w->store)))
         return;
+    if (w->is_parting) {
+        list_remove(&w->link);
+        move_answer(r, w->q, true);
+        return;
+    }
     if (w->is_cleaning && !w->clean.is_done) {
         if (lsm_is_busy(w->store))
             return;
@@ -173,6 +178,16 @@ void move_clean(struct moves *m, struct request *q)
 
     w->is_cleaning = true;
     w->clean.shard = ((const struct inner_move *)q->result)->shard;
+    on_look(&m->look);
+}
+
+void move_part(struct moves *m, struct request *q)
+{
+    struct waiting *w = wait_for(m, q);
+
+    w->is_parting = true;
+    m->r->stores[((const struct inner_move *)q->result)->to] = NULL;
+    lsm_retire(w->store);
     on_look(&m->look);
 }
 

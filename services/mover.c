@@ -14,6 +14,7 @@
 #include "services/move.h"
 #include "services/views.h"
 #include <inttypes.h>
+#include <limits.h>
 
 enum {
     LOOK_MS = 500,
@@ -28,7 +29,8 @@ struct mover {
     struct directory *d;
     struct placement p;
     bool is_dirty; /* what is in the file means the same, but is not the same */
-    bool is_old_gone, is_switching, is_asking, is_stopped, is_moving;
+    bool is_old_gone, is_switching, is_asking, is_stopped, is_moving, is_closing;
+    unsigned n_kept;       /* of the stores that went: folders that could not be removed; the next start tries again */
     struct inner_move now; /* what is asked of the reactors */
     struct timer timer;
     void (*later)(struct mover *m); /* what the timer does */
@@ -387,13 +389,16 @@ static void take_store(struct mover *m) { ask(m, home_of(m, m->now.to), MOVE_STO
 
 static void on_store_gone(struct mover *m, bool ok)
 {
-    if (ok)
-        next(m);
-    else
+    if (!ok) {
         wait(m, AGAIN_MS, take_store);
+        return;
+    }
+    m->d->conf.close_store(m->d->conf.arg, m->now.to);
+    m->is_closing = false;
+    next(m);
 }
 
-/* Its files go at the next start: until then it is open. */
+/* Its files go when it is closed. */
 static void drop_store(struct mover *m, unsigned store)
 {
     struct placement before = {0};
@@ -410,7 +415,67 @@ static void drop_store(struct mover *m, unsigned store)
     log_info("store_dropped", "name=%s", before.stores[store].name);
     placement_deinit(&before);
     m->now = (struct inner_move){.to = (uint16_t)store};
+    m->is_closing = true;
     take_store(m);
+}
+
+/* --- the folders of stores that went --- */
+
+enum { REMOVED_AT_ONCE = 4 /* files: a large one takes a while */ };
+
+struct removing {
+    struct fs *fs;
+    const char *dir;
+    unsigned most, seen;
+};
+
+static void remove_file(void *arg, const char *name)
+{
+    struct removing *w = arg;
+    struct buf path = {0};
+
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || w->seen++ >= w->most)
+        return;
+    buf_printf(&path, "%s/%s%c", w->dir, name, 0);
+    (void)!fs_remove(w->fs, path.p);
+    buf_deinit(&path);
+}
+
+/* Some of its files; AGAIN: there are others. */
+static enum err remove_some(struct mover *m, const char *name, unsigned most)
+{
+    struct fs *fs = m->d->env->fs;
+    struct buf dir = {0};
+    struct removing w = {.fs = fs, .most = most};
+    enum err err;
+
+    buf_printf(&dir, "%s/stores/%s%c", m->d->world->data->path, name, 0);
+    w.dir = dir.p;
+    err = fs_list(fs, dir.p, remove_file, &w);
+    if (err == ERR_OK)
+        err = w.seen > most ? ERR_AGAIN : fs_remove(fs, dir.p);
+    buf_deinit(&dir);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+static void remove_dropped(struct mover *m)
+{
+    const char *name = m->p.dropped[m->n_kept];
+    enum err err = remove_some(m, name, REMOVED_AT_ONCE);
+
+    wait(m, AGAIN_MS, next);
+    if (err == ERR_AGAIN)
+        return;
+    if (err != ERR_OK) {
+        log_warn("store_not_removed", "name=%s err=%s effect=\"the next start tries again\"", name, err_name(err));
+        m->n_kept++;
+        return;
+    }
+    log_info("store_removed", "name=%s", name);
+    m->p.n_dropped--;
+    memmove(m->p.dropped[m->n_kept], m->p.dropped[m->n_kept + 1],
+            (m->p.n_dropped - m->n_kept) * sizeof m->p.dropped[0]);
+    m->is_dirty = true;
 }
 
 static void on_cleaned(struct mover *m, bool ok)
@@ -504,7 +569,7 @@ static void next(struct mover *m)
     const struct placement_cleanup *cleanup = find_cleanup(&m->p);
     uint16_t shard, to;
 
-    if (m->is_asking || m->is_moving || is_over(m))
+    if (m->is_asking || m->is_moving || m->is_closing || is_over(m))
         return;
     wait(m, LOOK_MS, next);
     if (must_wait(m))
@@ -519,6 +584,8 @@ static void next(struct mover *m)
         start_move(m, shard, to);
     } else if (find_empty(&m->p) < m->p.n_stores) {
         drop_store(m, find_empty(&m->p));
+    } else if (m->n_kept < m->p.n_dropped) {
+        remove_dropped(m);
     } else if (m->is_dirty && !write_placement(m)) {
         m->note = "no space on the disk";
     }
@@ -629,7 +696,7 @@ enum code mover_drain(struct mover *m, struct str text, const char **why)
     if (count_active(p) == 1)
         return refuse(why, CODE_CONFLICT, "it is the last that takes shards; add another first");
     if (p->n_dropped == STORES_MAX)
-        return refuse(why, CODE_CONFLICT, "too many stores went; their folders go at the next start");
+        return refuse(why, CODE_CONFLICT, "too many stores went whose folders are still there");
     before = p->stores[i];
     p->stores[i].state = STORE_DRAINING;
     return written(m, &before, i, why);
@@ -639,7 +706,7 @@ void mover_status(const struct mover *m, struct buf *out)
 {
     const struct placement *p = &m->p;
     uint16_t shard, to;
-    unsigned left = find_moves(m, &shard, &to) + p->n_cleanups + m->is_moving;
+    unsigned left = find_moves(m, &shard, &to) + p->n_cleanups + m->is_moving + p->n_dropped - m->n_kept;
 
     for (unsigned i = 0; i < p->n_stores; i++) {
         const struct placement_store *s = &p->stores[i];
@@ -660,36 +727,11 @@ bool mover_is_switching(const struct mover *m) { return m && m->is_switching; }
 
 /* --- its life --- */
 
-struct removing {
-    struct fs *fs;
-    const char *dir;
-};
-
-static void remove_file(void *arg, const char *name)
+/* What went in an earlier start: nobody has it open, and nobody waits yet. An empty folder may stay. */
+static void remove_all_dropped(struct mover *m)
 {
-    struct removing *w = arg;
-    struct buf path = {0};
-
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return;
-    buf_printf(&path, "%s/%s%c", w->dir, name, 0);
-    (void)!fs_remove(w->fs, path.p);
-    buf_deinit(&path);
-}
-
-/* The folders of stores that went. An empty one may stay. */
-static void remove_dropped(struct mover *m)
-{
-    struct fs *fs = m->d->env->fs;
-
-    for (unsigned i = 0; i < m->p.n_dropped; i++) {
-        struct buf dir = {0};
-
-        buf_printf(&dir, "%s/stores/%s%c", m->d->world->data->path, m->p.dropped[i], 0);
-        (void)!fs_list(fs, dir.p, remove_file, &(struct removing){fs, dir.p});
-        (void)!fs_remove(fs, dir.p);
-        buf_deinit(&dir);
-    }
+    for (unsigned i = 0; i < m->p.n_dropped; i++)
+        (void)!remove_some(m, m->p.dropped[i], UINT_MAX);
     m->is_dirty |= m->p.n_dropped > 0;
     m->p.n_dropped = 0;
 }
@@ -706,7 +748,7 @@ void mover_create(struct directory *d, struct mover **out)
         owe_cleanup(m, m->p.move.shard, m->p.move.to);
         m->is_dirty = true;
     }
-    remove_dropped(m);
+    remove_all_dropped(m);
     *out = m;
 }
 

@@ -66,6 +66,13 @@ static void flush(struct notify *n)
 
 static void on_timer(struct timer *t) { flush(container_of(t, struct notify, timer)); }
 
+void notify_restart(struct notify *n, uint64_t pos)
+{
+    n->is_full = false;
+    if (pos > n->accounted)
+        notify_accounted(n, pos);
+}
+
 uint64_t notify_position(const struct notify *n) { return n->accounted; }
 
 bool notify_has_written(struct notify *n, uint64_t pos)

@@ -6,7 +6,8 @@
  * not confirmed a message is taken to be owed it. Delivered receipts clear what they cover, and so does writing.
  *
  * At OWED_ROWS_MAX rows in memory (the tables take nothing for long) what would add a row is not gathered, and the
- * position stands still, so that the next start finds it in the log; trimming waits for it up to a bound (trim.c).
+ * position stands still, so that the next start finds it in the log. Trimming waits for it up to a bound, at which what
+ * is owed is made anew (rebuild.h) and gathering goes on.
  *
  * Thread: the reactor's; notify_replay before the threads run. */
 #pragma once
@@ -33,6 +34,8 @@ void notify_delivered(struct notify *n, struct notify_hint *hint, user_id user, 
 /* Every record before `pos` has been looked at. */
 void notify_accounted(struct notify *n, uint64_t pos);
 
+/* What is owed before `pos` is made anew from the conversations: what was not gathered is not missing any more. */
+void notify_restart(struct notify *n, uint64_t pos);
 uint64_t notify_position(const struct notify *n); /* as notify_accounted was told */
 /* Whether the tables have what is owed up to there; if not, it is sent now. */
 bool notify_has_written(struct notify *n, uint64_t pos);

@@ -2,7 +2,7 @@
  * was erased stood before it. When that is trimmed it is scrubbed: for what this log and others gave back lies about in
  * ready segments, and in others' behind what they wrote (segpool.c). A log that has such a segment rolls at once.
  * Erasings behind are seen anew, when that is done. If a quarter of the time goes by after a roll and the log is not
- * trimmed yet, it says which view keeps it.
+ * trimmed yet, it says which view keeps it; the directory then detaches one that can be made anew (rebuild.h).
  *
  *   idle ──erased, or stale──► since_ms ──rolled──► target ──trimmed──► ticket ──scrubbed──► idle */
 #include "services/purge.h"
@@ -72,6 +72,7 @@ static void say_late(struct purge *p)
     log_warn("erase_late", "log=%llx wanted=%llu trimmed=%llu tables=%llu owed=%llu",
              (unsigned long long)stream_log_id(s), (unsigned long long)p->target, (unsigned long long)stream_trimmed(s),
              (unsigned long long)tables, (unsigned long long)owed);
+    views_want(p->r->conf.views, stream_log_id(s), p->target);
     p->is_said = true;
 }
 

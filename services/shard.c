@@ -149,6 +149,14 @@ struct conv *conv_get(struct shards *s, const struct conv_id *id)
     return c;
 }
 
+void shards_unsettle(struct shards *s, const struct conv_id *id)
+{
+    struct conv *c = map_get(&s->convs, hash_of(s, id), conv_is, id);
+
+    if (c)
+        c->hint = (struct notify_hint){0};
+}
+
 bool shard_is_cold(const struct reactor *r, const struct conv_id *id)
 {
     const struct shards *s = reactor_shards(r);

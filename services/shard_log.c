@@ -309,6 +309,13 @@ static void process(struct shards *s)
         s->on_tables(reactor_world(s->r)->directory);
 }
 
+uint64_t shards_applied(const struct shards *s)
+{
+    const struct appended *a = list_first(&s->appended, struct appended, link);
+
+    return a && a->pos < s->committed ? a->pos : s->committed;
+}
+
 bool shards_are_between(const struct shards *s) { return !timer_is_set(&s->retry) && !s->has_failed; }
 
 void shards_committed(struct shards *s, uint64_t end)

@@ -26,6 +26,10 @@ void shards_committed(struct shards *s, uint64_t end);
 /* The shard leaves this reactor: forgets all of its conversations that are idle. True when none is left: then nothing
  * of the shard is under way, and all that was appended is in its store. */
 bool shards_leave(struct shards *s, uint16_t shard);
+/* Every record before it is in the stores, and has been looked at by notify. */
+uint64_t shards_applied(const struct shards *s);
+/* What is owed to the conversation's members is made anew: nobody is surely owed nothing. */
+void shards_unsettle(struct shards *s, const struct conv_id *id);
 /* No store has a part of a record only, so lsm_applied may be called. */
 bool shards_are_between(const struct shards *s);
 

@@ -24,5 +24,8 @@ void standing_print(struct directory *d, struct buf *out)
         print_log(&states[i], out);
     if (d->hold)
         buf_str(out, STR("held\n"));
+    if (tables_rebuild_left(d->tables, REBUILD_TABLES | REBUILD_OWED))
+        buf_printf(out, "rebuild %u %u\n", tables_rebuild_left(d->tables, REBUILD_TABLES),
+                   tables_rebuild_left(d->tables, REBUILD_OWED));
     buf_printf(out, "letters %" PRIu64 " %" PRIu64 "\n", letters.n, letters.bytes);
 }

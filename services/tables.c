@@ -1,4 +1,4 @@
-#include "services/tables.h"
+#include "services/tables_state.h"
 #include "base/log.h"
 #include "schema/apply.h"
 #include "schema/applied.h"
@@ -7,26 +7,6 @@
 #include <inttypes.h>
 
 enum { CHECKPOINT_PAGES = 2048 /* 8 MiB */ };
-
-/* What a log's positions are, and what they will be when the transaction ends. */
-struct next {
-    uint64_t applied, owed;
-};
-
-struct tables {
-    struct env *env;
-    struct db *db;
-    struct tables_position *at; /* by no order; a handful: the logs of this start and of those not yet removed */
-    struct next *next;
-    size_t n, cap;
-    struct arena arena;
-    bool is_dirty; /* committed since the last checkpoint */
-    uint64_t rows;
-    struct letters_total letters;
-    uint64_t kept;    /* letters, since it was opened */
-    enum err cause;   /* of the last record that did not fit */
-    int64_t stale_ms; /* not after content left a row that may be in the write-ahead file; 0: none did */
-};
 
 static size_t find(const struct tables *t, uint64_t log_id)
 {
@@ -69,7 +49,7 @@ static void load_owed(void *arg, uint64_t log_id, uint64_t pos)
     t->at[i].owed = t->at[i].owed_durable = t->next[i].owed = pos;
 }
 
-static void note_stale(struct tables *t)
+void tables_note_stale(struct tables *t)
 {
     if (!t->stale_ms)
         t->stale_ms = env_now_ms(t->env);
@@ -83,7 +63,7 @@ static enum err open_truncated(struct tables *t)
     TRY(db_checkpoint(t->db));
     err = db_truncate(t->db);
     if (err == ERR_AGAIN) {
-        note_stale(t);
+        tables_note_stale(t);
         err = ERR_OK;
     }
 out:
@@ -103,6 +83,7 @@ enum err tables_open(struct env *env, const char *path, struct tables **out, cha
     TRY(applied_each(t->db, load_applied, t));
     TRY(owed_rows_each_position(t->db, load_owed, t));
     TRY(letters_total(t->db, &t->letters));
+    TRY(tables_rebuild_load(t));
     *out = t;
     return ERR_OK;
 out:
@@ -190,7 +171,7 @@ static enum err erase(struct tables *t, const struct erase_record *e)
         return ERR_OK;
     TRY(letters_erase(t->db, e, &changed));
     if (changed) {
-        note_stale(t);
+        tables_note_stale(t);
         TRY(letters_total(t->db, &t->letters));
     }
 out:
@@ -209,7 +190,7 @@ static enum err apply_now(struct tables *t, const struct log_record *r)
         else if (record_is_for_tables(&record))
             applied = apply_whole(t, &record);
         if (record.kind == RECORD_PROFILE)
-            note_stale(t);
+            tables_note_stale(t);
     }
     arena_deinit(&t->arena);
     t->arena = (struct arena){0};
@@ -238,6 +219,10 @@ enum err tables_apply(struct tables *t, const struct log_record *r, bool *is_kep
     enum err err = ERR_OK;
 
     *is_kept = false;
+    if (tables_rebuild_skips(t, r)) {
+        count_rows(t, r);
+        return ERR_OK;
+    }
     if (t->letters.n && r->kind != RECORD_ERASE)
         TRY(letters_hold(t->db, record_subject(r->kind, r->body), is_kept));
     if (*is_kept) {
@@ -276,7 +261,7 @@ static enum err deliver(struct tables *t, uint64_t id, const struct letter *l)
     TRY(tables_begin(t));
     TRY(apply_now(t, &r));
     TRY(letters_drop(t->db, id));
-    note_stale(t);
+    tables_note_stale(t);
     TRY(tables_end(t));
 out:
     if (err != ERR_OK)
@@ -327,7 +312,7 @@ enum err tables_letter_drop(struct tables *t, uint64_t id)
     TRY(letters_first(t->db, id, &first)); /* NOT_FOUND */
     TRY(tables_begin(t));
     TRY(letters_drop(t->db, id));
-    note_stale(t);
+    tables_note_stale(t);
     TRY(tables_end(t));
     log_warn("letter_dropped", "id=%" PRIu64, id);
     err = letters_total(t->db, &t->letters);
@@ -361,7 +346,8 @@ enum err tables_owed_reached(struct tables *t, uint64_t log_id, uint64_t pos)
     enum err err;
 
     TRY(owed_rows_reached(t->db, log_id, pos));
-    t->next[i].owed = pos;
+    if (pos > t->next[i].owed) /* what was owed may have been detached meanwhile */
+        t->next[i].owed = pos;
 out:
     return err;
 }
@@ -369,6 +355,7 @@ out:
 void tables_abandon(struct tables *t)
 {
     db_rollback(t->db);
+    tables_rebuild_end(t, false);
     for (size_t i = 0; i < t->n; i++)
         t->next[i] = (struct next){t->at[i].applied, t->at[i].owed};
     if (letters_total(t->db, &t->letters) !=
@@ -385,6 +372,7 @@ enum err tables_end(struct tables *t)
         return err;
     }
     t->is_dirty = true;
+    tables_rebuild_end(t, true);
     for (size_t i = 0; i < t->n; i++) {
         t->at[i].applied = t->next[i].applied;
         t->at[i].owed = t->next[i].owed;
@@ -394,7 +382,6 @@ enum err tables_end(struct tables *t)
 
 static void all_is_durable(struct tables *t)
 {
-    t->is_dirty = false;
     for (size_t i = 0; i < t->n; i++) {
         t->at[i].durable = t->at[i].applied;
         t->at[i].owed_durable = t->at[i].owed;
@@ -408,6 +395,19 @@ enum err tables_checkpoint(struct tables *t)
     if (!t->is_dirty)
         return ERR_OK;
     TRY(db_checkpoint(t->db));
+    t->is_dirty = false;
+    all_is_durable(t);
+out:
+    return err;
+}
+
+enum err tables_sync(struct tables *t)
+{
+    enum err err;
+
+    if (!t->is_dirty)
+        return ERR_OK;
+    TRY(db_sync(t->db));
     all_is_durable(t);
 out:
     return err;
@@ -420,6 +420,7 @@ enum err tables_truncate(struct tables *t)
     enum err err;
 
     TRY(db_truncate(t->db));
+    t->is_dirty = false;
     all_is_durable(t);
     t->stale_ms = 0;
 out:

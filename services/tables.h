@@ -9,6 +9,7 @@
 #include "queue/seglog.h"
 #include "schema/letters.h"
 #include "schema/owed_rows.h"
+#include "schema/rebuild_rows.h"
 
 struct tables;
 
@@ -59,9 +60,23 @@ MUST_CHECK enum err tables_owed_reached(struct tables *t, uint64_t log_id, uint6
 MUST_CHECK enum err tables_end(struct tables *t);
 void tables_abandon(struct tables *t);
 
+/* Rows of shards that are made anew from their conversations (rebuild.h says when). Until a conversation's turn has
+ * come, records about it are passed over by tables_apply, for what they say comes with it. In a transaction: */
+/* Of each shard, what[shard] (REBUILD_…) is made anew, from its first conversation on; 0: as it was. Dead letters of
+ * conversations whose tables are made anew go. */
+MUST_CHECK enum err tables_detach(struct tables *t, const uint8_t what[]);
+/* All conversations of the shard up to `c` are done; NULL: the shard is. */
+MUST_CHECK enum err tables_rebuilt(struct tables *t, uint16_t shard, const struct conv_id *c);
+/* At any time: the shard that comes next; false: none. And of how many shards something of `what` is to be made. */
+bool tables_rebuild_next(const struct tables *t, struct rebuild_row *out);
+unsigned tables_rebuild_left(const struct tables *t, uint8_t what);
+
 /* Makes everything applied durable: syncs the write-ahead file and the database. AGAIN: a reader was in the way; the
  * durable positions stay what they were. No-op when nothing was written since the last. */
 MUST_CHECK enum err tables_checkpoint(struct tables *t);
+/* The same without copying anything, so that no reader is in the way; the write-ahead file stays as large as it is. For
+ * who can't wait for a checkpoint. */
+MUST_CHECK enum err tables_sync(struct tables *t);
 /* When the oldest content left a row that may still stand in the write-ahead file, ms since 1970; 0: none does:
  * of a profile that was changed, or of a dead letter. */
 int64_t tables_stale_since(const struct tables *t);

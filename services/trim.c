@@ -83,15 +83,13 @@ static void trim_log(struct trim *t)
 {
     struct stream *s = reactor_stream(t->r);
     struct views_state st = {.log_id = stream_log_id(s), .end = stream_committed(s)};
-    uint64_t now = loop_now_ms(reactor_loop(t->r)), pos, owed;
+    uint64_t now = loop_now_ms(reactor_loop(t->r)), pos;
 
     st.view[VIEW_STORES].pos = stores_durable(t, st.log_id, st.end);
     views_durable(t->views, st.log_id, &st.view[VIEW_TABLES].pos, &st.view[VIEW_OWED].pos);
     show_lag(t, &st, now);
     show_unapplied(t, st.end, now);
-    owed = st.view[VIEW_OWED].pos;
-    pos = smaller(st.view[VIEW_STORES].pos, st.view[VIEW_TABLES].pos);
-    pos = smaller(pos, owed + OWED_BEHIND_BYTES < st.end ? st.end - OWED_BEHIND_BYTES : owed);
+    pos = smaller(st.view[VIEW_STORES].pos, smaller(st.view[VIEW_TABLES].pos, st.view[VIEW_OWED].pos));
     if (pos > stream_trimmed(s) && !t->is_held)
         stream_trim(s, pos);
     show(t, METRIC_LOG_LAG, st.end - smaller(st.end, pos));

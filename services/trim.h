@@ -2,12 +2,13 @@
  *
  * Every TRIM_EVERY_MS a reactor compares how durable its stores, the tables and what is owed are, and trims its log
  * behind the slowest. A store that holds back more than FLUSH_BEHIND_BYTES is flushed, so that a restart has little to
- * replay. What is owed holds the log back by at most OWED_BEHIND_BYTES. The first reactor removes the logs of earlier
+ * replay. The tables and what is owed hold the log back by at most world_max_lag: then they are detached (rebuild.h).
+ * The stores are never: until they flushed it, the log is the only copy. The first reactor removes the logs of earlier
  * starts. Thread: the reactor's. */
 #pragma once
 #include "services/reactor.h"
 
-enum { TRIM_EVERY_MS = 2000, FLUSH_BEHIND_BYTES = 64 << 20, OWED_BEHIND_BYTES = 1 << 30 };
+enum { TRIM_EVERY_MS = 2000, FLUSH_BEHIND_BYTES = 64 << 20 };
 
 struct trim;
 void trim_create(struct reactor *r, const char *log_dir, struct pool *pool, struct views *v, struct trim **out);

@@ -4,7 +4,7 @@
 
 /* A log that was heard of, and how far the views that the directory writes have it. */
 struct seen {
-    uint64_t log_id, tables, owed;
+    uint64_t log_id, tables, owed, wanted;
 };
 
 struct views {
@@ -66,6 +66,23 @@ void views_owed_durable(struct views *v, uint64_t log_id, uint64_t pos)
     pthread_mutex_lock(&v->lock);
     get(v, log_id)->owed = pos;
     pthread_mutex_unlock(&v->lock);
+}
+
+void views_want(struct views *v, uint64_t log_id, uint64_t pos)
+{
+    pthread_mutex_lock(&v->lock);
+    get(v, log_id)->wanted = pos;
+    pthread_mutex_unlock(&v->lock);
+}
+
+uint64_t views_wanted(struct views *v, uint64_t log_id)
+{
+    uint64_t pos;
+
+    pthread_mutex_lock(&v->lock);
+    pos = get(v, log_id)->wanted;
+    pthread_mutex_unlock(&v->lock);
+    return pos;
 }
 
 void views_stores_durable(struct views *v)

@@ -24,6 +24,9 @@ void views_destroy(struct views *v);
  * `log_id` before `pos` durably. */
 void views_tables_durable(struct views *v, uint64_t log_id, uint64_t pos);
 void views_owed_durable(struct views *v, uint64_t log_id, uint64_t pos);
+/* Said by a log's owner: what was erased stands before `pos`, and has stood there long enough. 0: nobody said so. */
+void views_want(struct views *v, uint64_t log_id, uint64_t pos);
+uint64_t views_wanted(struct views *v, uint64_t log_id);
 void views_durable(struct views *v, uint64_t log_id, uint64_t *tables, uint64_t *owed);
 
 /* How a live log stood when its owner last looked, for who asks. */

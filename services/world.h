@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 enum { TABLES_LAG_MAX = 20000 /* rows */, USER_GROUPS_MAX = 20000, ERASE_WITHIN_MS = 24 * 3600 * 1000 };
+enum { MAX_LAG_BYTES = 1 << 30 };
 enum { TOPIC_TABLES = 1 }; /* records that SQLite's tables are made from */
 
 struct directory;
@@ -21,7 +22,8 @@ struct world_limits {
     uint64_t heads_bytes;    /* of what stays behind of those that had to go; 0: 8 MiB */
     uint64_t user_groups;    /* that one user may be, or have been, in; 0: 20,000 */
     int64_t erase_within_ms; /* until what was erased has left the files; 0: a day */
-    uint64_t tables_lag;     /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
+    uint64_t max_lag;    /* bytes of a log that the tables, or what is owed, may lack before it is detached; 0: 1 GiB */
+    uint64_t tables_lag; /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
 };
 struct world {
     struct env *env;
@@ -44,6 +46,20 @@ static inline bool world_tables_lag(const struct world *w)
 {
     return w->directory && atomic_load_explicit(&w->tables_lag, memory_order_relaxed) >
                                (w->limits.tables_lag ? w->limits.tables_lag : TABLES_LAG_MAX);
+}
+/* They caught up by so many, or by all that there was: then what a reactor counts a moment later goes below nothing. */
+static inline void world_tables_caught_up(struct world *w, uint64_t rows)
+{
+    uint64_t lag = atomic_load_explicit(&w->tables_lag, memory_order_relaxed), left;
+
+    do {
+        left = lag > rows ? lag - rows : 0;
+    } while (
+        !atomic_compare_exchange_weak_explicit(&w->tables_lag, &lag, left, memory_order_relaxed, memory_order_relaxed));
+}
+static inline uint64_t world_max_lag(const struct world *w)
+{
+    return w->limits.max_lag ? w->limits.max_lag : MAX_LAG_BYTES;
 }
 static inline int64_t world_erase_within(const struct world *w)
 {

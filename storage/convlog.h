@@ -74,6 +74,9 @@ void authority_copy(const struct authority *a, struct arena *arena, struct autho
 /* NOT_FOUND: neither entry nor block. The whole authority, members included: bounded by the group's size. */
 enum err convlog_load(struct lsm *l, uint16_t shard, const struct conv_id *c, struct lsm_need *need,
                       struct arena *arena, struct authority *out);
+/* The first conversation of a shard behind `after`, by the ids' bytes; NULL: the first of all. NOT_FOUND: none. */
+enum err convlog_next(struct lsm *l, uint16_t shard, const struct conv_id *after, struct lsm_need *need,
+                      struct conv_id *out);
 /* The cid index: never expires. */
 enum err convlog_find_cid(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
                           uint64_t *seq, uint64_t *fingerprint);

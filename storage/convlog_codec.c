@@ -35,6 +35,33 @@ struct key key_of_number(uint16_t shard, const struct conv_id *c, enum what what
 
 struct key key_of_cid(uint16_t shard, const uint8_t cid_hash[16]) { return prefix(shard, SPACE_CID, cid_hash); }
 
+struct key key_behind(uint16_t shard, const struct conv_id *c)
+{
+    static const struct conv_id none;
+    struct key k = prefix(shard, SPACE_CONV, c ? c->b : none.b);
+
+    if (c)
+        k.b[k.len++] = (char)UINT8_MAX; /* no `what` is so large */
+    return k;
+}
+
+struct key key_end(uint16_t shard)
+{
+    static const struct conv_id none;
+    struct key k = prefix(shard, SPACE_CONV + 1, none.b);
+
+    k.len = 2;
+    return k;
+}
+
+bool key_conv(struct str key, struct conv_id *out)
+{
+    if (key.len <= PREFIX || key.p[1] != SPACE_CONV)
+        return false;
+    memcpy(out->b, key.p + 2, sizeof out->b);
+    return true;
+}
+
 bool key_parse(struct str key, enum what *what, uint64_t *number)
 {
     bool has_number = key.len == PREFIX + 9;

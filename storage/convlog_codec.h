@@ -16,6 +16,10 @@ enum what { WHAT_STATE = 1, WHAT_SETTINGS = 2, WHAT_MEMBER = 3, WHAT_CURSORS = 4
 struct key key_of(uint16_t shard, const struct conv_id *c, enum what what);
 struct key key_of_number(uint16_t shard, const struct conv_id *c, enum what what, uint64_t n); /* a user or a seq */
 struct key key_of_cid(uint16_t shard, const uint8_t cid_hash[16]);
+/* Behind everything of `c`, and before all that follows; NULL: before everything of the shard's conversations. */
+struct key key_behind(uint16_t shard, const struct conv_id *c);
+struct key key_end(uint16_t shard);                 /* behind everything of them */
+bool key_conv(struct str key, struct conv_id *out); /* false: it is not a conversation's */
 static inline struct str key_str(const struct key *k) { return str_of(k->b, k->len); }
 /* False when it is not a key of a conversation. The number is 0 where there is none. */
 bool key_parse(struct str key, enum what *what, uint64_t *number);

@@ -220,6 +220,14 @@ void lsm_close(struct lsm *l)
     mem_free(l);
 }
 
+void lsm_retire(struct lsm *l)
+{
+    if (l->failed == ERR_OK)
+        l->failed = ERR_CLOSED;
+}
+
+bool lsm_is_idle(const struct lsm *l) { return l->n_needs == 0 && list_is_empty(&l->background.out); }
+
 /* --- writing --- */
 
 /* Between the bound and twice the bound of the active memtable lies room for the batch that is being applied. */

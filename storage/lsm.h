@@ -44,6 +44,12 @@ MUST_CHECK enum err lsm_open(const struct lsm_conf *c, struct lsm **out, char **
 MUST_CHECK enum err lsm_open_still(const struct lsm_conf *c, struct str manifest, struct lsm **out, char **why);
 void lsm_close(struct lsm *l); /* waits for background work; does not flush: the log has it */
 
+/* Closing a store that others live on beside: lsm_retire, once; when it is idle, whoever the owner hands it to may
+ * close it, and is not held up. Retired: nobody reads or writes any more; what is under way ends, nothing is begun.
+ * Idle: nothing is on a worker or on its way home. */
+void lsm_retire(struct lsm *l);
+bool lsm_is_idle(const struct lsm *l);
+
 /* Writing. Keys are 1 to 255 bytes, values at most 16 MiB. Never blocks on the disk; LIMIT when the memtables waiting
  * to be flushed reach their bound (the caller answers `unavailable` or waits). Overwriting a key in the memtable with a
  * value of the same size happens in place. */

@@ -55,6 +55,7 @@ static void loaded(struct job *j)
     struct lsm_need *n = container_of(j, struct lsm_need, job);
     struct lsm *l = n->lsm;
     hold(n);
+    l->n_needs--;
     if (l->n_dead > 0)
         lsm_poke(l);
     n->done(n); /* may free the need */
@@ -65,6 +66,7 @@ static void come_home(struct msg *msg) { loaded(container_of(msg, struct job, ms
 void lsm_need_load(struct lsm_need *n)
 {
     struct lsm *l = n->lsm;
+    l->n_needs++;
     atomic_fetch_add(&l->n_loading, 1);
     n->job = (struct job){.home = l->conf.home, .run = load, .done = loaded};
     if (!l->conf.home) {

@@ -71,6 +71,7 @@ struct lsm {
     uint64_t retry_at_us, merge_at_us; /* 0: now */
     enum err failed;                   /* for good */
     atomic_size_t n_loading;           /* needs that a worker has, or will have */
+    size_t n_needs;                    /* needs that have not come home */
     uint64_t flushes, compactions, compacted_bytes, flushed_bytes;
     uint64_t busy_since_us, stalled_us; /* 0: is not busy */
 };

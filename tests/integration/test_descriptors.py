@@ -5,6 +5,7 @@ import resource
 import unittest
 
 from parley import DEADLINE, Case, Server, text
+from test_lifecycle import run
 
 
 class Silent:
@@ -98,6 +99,41 @@ class Strangers(Few):
         await phone.ok("ping")
         self.assertLessEqual(await sockets(self.server), most // 4 + 2)
         await phone.close()
+
+
+class Late(Few):
+    """A store that comes takes its descriptors from the connections."""
+    options = {"threads": 1, "stores": 1}
+
+    async def until_most(self, most):
+        async with asyncio.timeout(120):
+            while await metric(self.server, "parley_sockets_max") != most:
+                await asyncio.sleep(0.1)
+
+    async def test_a_late_store_takes_from_the_connections_and_gives_back(self):
+        most = await metric(self.server, "parley_sockets_max")
+        for verb, left in (("add", most - 40), ("drain", most)):
+            status, out, err = await run("parley", "stores", verb, "late", "--data", self.server.data)
+            self.assertEqual((status, err), (0, ""), out)
+            await self.until_most(left)
+
+
+class LateAndFew(Few):
+    LIMIT = 64 + 40 + 3 * 16 + 64 + 20
+    options = {"threads": 1, "stores": 1}
+
+    async def test_a_store_that_finds_no_descriptors_is_not_opened_and_that_is_said(self):
+        most = await metric(self.server, "parley_sockets_max")
+        status, out, err = await run("parley", "stores", "add", "late", "--data", self.server.data)
+        self.assertEqual((status, err), (0, ""), out)
+        async with asyncio.timeout(60):
+            while "no descriptors are left for it" not in self.server.tail(1000):
+                await asyncio.sleep(0.1)
+        self.assertEqual(await metric(self.server, "parley_sockets_max"), most)
+        _, out, _ = await run("parley", "stores", "status", "--data", self.server.data)
+        self.assertIn("could not be opened", out)
+        ana, ben = await self.server.users("ana", "ben")
+        await (await ana.connect()).send(ben, "all else goes on")
 
 
 async def sockets(server):

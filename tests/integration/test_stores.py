@@ -118,6 +118,18 @@ class Moving(Case):
             for user in members:
                 self.assertIn(conv, lists[user])
 
+    def open_in(self, store):
+        """What the server has open of a store."""
+        fds, found = f"/proc/{self.server.process.pid}/fd", []
+        for fd in os.listdir(fds):
+            try:
+                path = os.readlink(os.path.join(fds, fd))
+            except FileNotFoundError:
+                continue
+            if f"/stores/{store}/" in path:
+                found.append(path)
+        return found
+
     async def keep_sending(self, i, until):
         client = await self.people[i].connect()
         await self.change_groups(client, i, new=True)
@@ -182,6 +194,8 @@ class Moving(Case):
         await self.stores("drain", "store0")
         await self.settled()
         self.assertNotIn("store0", await self.shards())
+        self.assertFalse(os.path.exists(os.path.join(self.server.data, "stores", "store0")))
+        self.assertEqual(self.open_in("store0"), [])
         until.set()
         await asyncio.gather(*senders)
         self.assertGreater(self.sent, 100)

@@ -14,7 +14,7 @@
 #include "services/account.h"
 #include "services/account_gate.h"
 #include "services/admin.h"
-#include "services/directory.h"
+#include "services/directory_state.h"
 #include "services/inner.h"
 #include "services/lookup.h"
 #include "services/reactor.h"
@@ -22,6 +22,7 @@
 #include "tests/lib/faultfs.h"
 #include "tests/lib/unit.h"
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <unistd.h>
 
@@ -30,8 +31,13 @@
 struct rig {
     char dir[64], log_dir[80], tables_path[80];
     bool is_limited, has_admin, is_open;
+    bool is_whole;          /* what members are owed is recorded, and the logs are trimmed */
+    uint8_t detached;       /* what the next opening finds to be made anew, of all shards */
     uint64_t segment_bytes; /* 0: 4 MiB */
     uint64_t barrier_ms;    /* the directory's */
+    size_t memtable_bytes;  /* 0: 1 MiB */
+    enum err (*open_store)(void *rig, unsigned store, const char *name, struct lsm **out); /* NULL: nothing moves */
+    struct lsm *late;                                                                      /* what it opened */
     struct world_limits limits;
     struct faultfs *faults;
     struct env env;
@@ -95,6 +101,15 @@ HELPER void *rig_run_lookup(void *arg)
     lookup_run(((struct rig *)arg)->lookup);
     return NULL;
 }
+HELPER void rig_durable(void *arg, const struct tables_position *p)
+{
+    struct rig *g = arg;
+
+    if (!g->is_whole)
+        return;
+    views_tables_durable(g->views, p->log_id, p->durable);
+    views_owed_durable(g->views, p->log_id, p->owed_durable);
+}
 HELPER uint64_t rig_log_id(struct rig *g)
 {
     uint64_t id = 0;
@@ -107,6 +122,15 @@ HELPER void rig_replay(struct rig *g)
     uint64_t *ids = NULL;
     size_t n = 0;
 
+    if (g->detached) {
+        uint8_t of[SHARD_COUNT];
+
+        memset(of, g->detached, sizeof of);
+        assert_ok(tables_begin(g->tables));
+        assert_ok(tables_detach(g->tables, of));
+        assert_ok(tables_end(g->tables));
+        g->detached = 0;
+    }
     assert_ok(seglog_list(&g->env, g->log_dir, &ids, &n));
     for (size_t i = 0; i < n; i++) {
         struct seglog_report report = {0};
@@ -124,7 +148,7 @@ HELPER void rig_open_reactor(struct rig *g)
     struct lsm_conf store = {.env = &g->env,
                              .dir = path,
                              .cache = g->cache,
-                             .memtable_bytes = 1 << 20,
+                             .memtable_bytes = g->memtable_bytes ? g->memtable_bytes : 1 << 20,
                              .filter_prefix = 18,
                              .pool = g->pool,
                              .home = loop_mailbox(g->loop)};
@@ -139,6 +163,7 @@ HELPER void rig_open_reactor(struct rig *g)
                              .segments = g->segments,
                              .log_id = rig_log_id(g),
                              .on_tables = directory_wake,
+                             .owe = g->is_whole ? directory_owe : NULL,
                              .on_failure = rig_failed,
                              .arg = g};
 
@@ -177,6 +202,9 @@ HELPER void rig_open(struct rig *g)
                                                         .log_id = rig_log_id(g),
                                                         .segments = g->segments,
                                                         .barrier_ms = g->barrier_ms,
+                                                        .views = g->is_whole ? g->views : NULL,
+                                                        .on_durable = rig_durable,
+                                                        .open_store = g->open_store,
                                                         .on_failure = rig_failed,
                                                         .arg = g,
                                                         .admin_path = g->has_admin ? g->dir : NULL},
@@ -197,12 +225,21 @@ HELPER void rig_close(struct rig *g)
     pthread_join(g->threads[2], NULL);
     directory_stop(g->directory);
     pthread_join(g->threads[1], NULL);
+    while (g->directory->rebuild.asked) { /* a read that waits for the disk is not given up */
+        mailbox_drain(loop_mailbox(g->loop));
+        mailbox_drain(loop_mailbox(g->directory->loop));
+        sched_yield();
+    }
     directory_destroy(g->directory);
     lookup_destroy(g->lookup);
     account_gate_destroy(g->world.gate);
-    pool_destroy(g->pool);
     reactor_destroy(g->reactor);
     lsm_close(g->store);
+    lsm_close(g->late);
+    g->late = NULL;
+    pool_destroy(g->pool);
+    while (mailbox_drain(loop_mailbox(g->loop))) /* what came home too late frees itself */
+        ;
     loop_destroy(g->loop);
     tables_close(g->tables);
     segpool_close(g->segments);

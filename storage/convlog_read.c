@@ -82,6 +82,20 @@ out:
     return err;
 }
 
+enum err convlog_forgotten_ts(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
+                              int64_t *ts)
+{
+    struct key key = key_of_cid(shard, cid_hash);
+    struct buf value = {0};
+    enum err err;
+
+    TRY(lsm_get(l, key_str(&key), need, &value));
+    TRY(cid_decode_ts(buf_get(&value), ts));
+out:
+    buf_deinit(&value);
+    return err;
+}
+
 /* The entry must be the one that its key says. */
 static enum err decode_entry(struct str value, uint64_t seq, struct arena *arena, struct entry *out)
 {

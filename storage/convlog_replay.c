@@ -70,6 +70,10 @@ static const struct conv_id *conv_of(const struct record *r)
         return &r->block.conv;
     case RECORD_ERASE:
         return &r->erase.conv;
+    case RECORD_RETENTION:
+        return &r->retention.conv;
+    case RECORD_FORGET:
+        return &r->forget.conv;
     default:
         return NULL;
     }

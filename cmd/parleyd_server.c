@@ -272,6 +272,7 @@ static enum err open_shared(struct server *s, char **why)
         (struct world){.env = s->env, .data = &s->data, .bus = s->bus, .metrics = s->metrics, .reactors = s->n_cores};
     s->world.limits.group_members = (uint64_t)s->options.group_members;
     s->world.limits.erase_within_ms = s->options.erase_within_ms;
+    s->world.limits.retention_ms = s->options.retention_ms;
     s->world.limits.convs_bytes = (uint64_t)s->options.convs_bytes;
     s->world.limits.heads_bytes = (uint64_t)s->options.heads_bytes;
     for (unsigned i = 0; i < SHARD_COUNT; i++)

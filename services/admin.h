@@ -6,10 +6,12 @@
  *     dead …               lists, shows, replays or drops dead letters (dead.h gives the lines)
  *     views                how everything stands (standing.h gives the lines)
  *     erase CONV FROM TO   messages of these seqs lose their content: `erased N`
- *     erase-status         `since MS`: when the oldest erasing was that may still be in the files; 0: none
- *     backup               holds everything in its place (hold.h gives the lines), then `held`; until the connection
- * ends ends                 after `held`, as often as is liked: hold.h's lines of where the logs end, then `ok`
- *     stores add NAME, stores drain NAME, stores status     mover.h
+ *     retention CONV, retention CONV server|forever|MS
+ *                          shows, or sets and shows: `retention OWN SERVERS FIRST HEAD` (the ages as they are given,
+ * the first and last seq that it has) erase-status         `since MS`: when the oldest erasing was that may still be in
+ * the files; 0: none backup               holds everything in its place (hold.h gives the lines), then `held`; until
+ * the connection ends ends                 after `held`, as often as is liked: hold.h's lines of where the logs end,
+ * then `ok` stores add NAME, stores drain NAME, stores status     mover.h
  *
  * Thread: the directory's, but for admin_connect, which is the client's side and blocks. */
 #pragma once

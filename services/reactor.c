@@ -7,6 +7,7 @@
 #include "services/reactor_state.h"
 #include "services/receipt.h"
 #include "services/shard_log.h"
+#include "services/retention.h"
 #include "services/survey.h"
 #include "services/trim.h"
 #include "services/typing.h"
@@ -136,6 +137,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     gauges_create(r, &r->gauges);
     trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
     purge_create(r, &r->purge);
+    sweep_create(r, &r->sweep);
     r->flush.fn = on_turn_end;
     loop_hook(r->loop, &r->flush);
     bus_serve(r->port, runner_serve, r);
@@ -153,6 +155,7 @@ void reactor_destroy(struct reactor *r)
     loop_unhook(&r->flush);
     gauges_destroy(r->gauges);
     reactor_drop_held(r);
+    sweep_destroy(r->sweep);
     purge_destroy(r->purge);
     trim_destroy(r->trim);
     stream_close(r->stream);

@@ -21,6 +21,7 @@ struct reactor {
     struct bulk *bulk;
     struct trim *trim;
     struct purge *purge;
+    struct sweep *sweep;
     struct held *held; /* hold_reactor.c's; NULL: nothing is */
     struct gauges *gauges;
     struct moves *moves;

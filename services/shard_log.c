@@ -179,8 +179,12 @@ static void apply_in_memory(struct appended *a)
         conv_members_changed(c);
         c->changing--;
     }
-    if (c->is_deep && c->changing)
+    if (c->is_deep && c->changing) {
+        c->ahead.first_seq = c->now.first_seq;
+        c->ahead.first_ordinal = c->now.first_ordinal;
+        c->ahead.retention_ms = c->now.retention_ms;
         return;
+    }
     arena_deinit(&c->ahead_arena); /* nothing but messages is under way, so `ahead` borrows from `now` again */
     c->is_deep = false;
     conv_tidy(c);

@@ -41,7 +41,8 @@ def files_with(folder, words):
     return found
 
 
-class Erase(Case):
+class Files(Case):
+    """A server and what is found in its files."""
     options = {"erase_within": "10s", "memtable": "64k", "segment": "4m", "threads": 2}
 
     async def tool(self, *args, want=0):
@@ -74,6 +75,12 @@ class Erase(Case):
         found = files_with(self.server.data, words)
         return {"decoded" if p.endswith(DECODED) else p.split(os.sep)[0] for p in found}
 
+    def sql(self, line):
+        db = sqlite3.connect(os.path.join(self.server.data, "tables.db"), timeout=20)
+        db.execute(line)
+        db.commit()
+        db.close()
+
     async def until_nothing_is_left(self):
         async with asyncio.timeout(60):
             while "nothing" not in await self.tool("erase", "--status", "on"):
@@ -83,6 +90,8 @@ class Erase(Case):
         while not done.is_set():
             await a.insist("message.send", user=other.id, cid=cid(), content=text(secret()))
 
+
+class Erase(Files):
     async def test_erased_messages_are_stubs_and_leave_every_file(self):
         ann, ben, cat, a, conv, secrets, cids = await self.make()
         done = asyncio.Event()
@@ -123,12 +132,6 @@ class Erase(Case):
         self.assertEqual(files_with(self.server.data, secrets), set())
         await self.server.stop()
         self.assertEqual(files_with(self.server.data, secrets), set())
-
-    def sql(self, line):
-        db = sqlite3.connect(os.path.join(self.server.data, "tables.db"), timeout=20)
-        db.execute(line)
-        db.commit()
-        db.close()
 
     async def test_a_dead_letter_loses_what_was_erased_and_is_replayed_as_a_stub(self):
         ann, ben = await self.server.users("ann", "ben")

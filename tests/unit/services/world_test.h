@@ -14,7 +14,8 @@
 #include "proto/metrics.h"
 #include "services/inner.h"
 #include "services/notify.h"
-#include "services/reactor.h"
+#include "services/reactor_state.h"
+#include "services/retention.h"
 #include "services/views.h"
 #include "tests/lib/unit.h"
 #include <pthread.h>
@@ -41,6 +42,7 @@ struct world_test {
     unsigned reactors;
     struct world world;
     struct world_limits limits;
+    struct env *env; /* NULL: env_posix */
     uint64_t segment_bytes;
     size_t memtable_bytes;
     size_t max_in_flight;
@@ -428,7 +430,7 @@ HELPER void world_open(struct world_test *w)
     struct segpool_conf seg = {.env = env_posix(), .dir = w->log_dir, .segment_bytes = w->segment_bytes, .ahead = 2};
     char *why = NULL;
 
-    w->world = (struct world){.env = env_posix(), .data = &w->data, .reactors = w->reactors};
+    w->world = (struct world){.env = w->env ? w->env : env_posix(), .data = &w->data, .reactors = w->reactors};
     w->world.limits = w->limits;
     assert_ok(data_dir_open(w->world.env, w->dir, STORES, &w->data, &why));
     metrics_create(metric_table, METRIC_COUNT, &w->world.metrics);
@@ -458,9 +460,30 @@ HELPER void drain_all(struct world_test *w)
     for (unsigned i = 0; i <= w->reactors; i++)
         mailbox_drain(loop_mailbox(w->threads[i].loop));
 }
+/* What walks by itself comes to rest: what it reads must not come home to a reactor that is gone. */
+struct stopping {
+    struct sweep *sweep;
+    bool is_done;
+};
+HELPER void do_stop_sweep(void *arg)
+{
+    struct stopping *s = arg;
+
+    s->is_done = sweep_stop(s->sweep);
+}
+HELPER void stop_sweeps(struct world_test *w)
+{
+    for (unsigned i = 0; i < w->reactors; i++) {
+        struct stopping s = {w->r[i]->sweep, false};
+
+        while (!s.is_done)
+            on_reactor(w, i, do_stop_sweep, &s);
+    }
+}
 /* What is in memory only is lost, as when the process is killed. */
 HELPER void world_close(struct world_test *w)
 {
+    stop_sweeps(w);
     for (unsigned i = 0; i <= w->reactors; i++) {
         loop_stop(w->threads[i].loop);
         pthread_join(w->threads[i].thread, NULL);

@@ -25,7 +25,8 @@ struct unit {
 };
 static const struct unit BYTES_UNITS[] = {{"g", 1 << 30}, {"m", 1 << 20}, {"k", 1 << 10}, {"", 1}, {NULL, 0}};
 /* A time without a unit is a mistake waiting to happen, so there is none; but 0 is 0. */
-static const struct unit MS_UNITS[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
+static const struct unit MS_UNITS[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000},
+                                       {"s", 1000},     {"ms", 1},      {NULL, 0}};
 
 static bool parse_units(struct str text, const struct unit *units, int64_t *out)
 {
@@ -43,6 +44,8 @@ static bool parse_units(struct str text, const struct unit *units, int64_t *out)
     *out = 0;
     return number == 0 && digits == text.len;
 }
+
+bool conf_parse_ms(struct str text, int64_t *out) { return parse_units(text, MS_UNITS, out); }
 
 static bool parse_switch(struct str text, int64_t *out)
 {

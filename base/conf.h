@@ -10,7 +10,7 @@ enum conf_type {
     CONF_TEXT,
     CONF_INT,
     CONF_BYTES /* 64k, 16m, 2g */,
-    CONF_MS /* 500ms, 30s, 5m, 24h */,
+    CONF_MS /* 500ms, 30s, 5m, 24h, 90d */,
     CONF_SWITCH /* on, off */
 };
 struct conf_option {
@@ -26,4 +26,6 @@ struct conf_option {
  * Texts live until the program ends. */
 MUST_CHECK enum err conf_load(const struct conf_option *table, size_t n, void *target, int *argc, char **argv,
                               char **why);
+/* A time as CONF_MS has it. */
+bool conf_parse_ms(struct str text, int64_t *out);
 void conf_help(const struct conf_option *table, size_t n, struct buf *out);

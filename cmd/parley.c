@@ -6,6 +6,7 @@
 #include "cmd/parley_export.h"
 #include "cmd/parley_import.h"
 #include "cmd/parley_restore.h"
+#include "cmd/parley_retention.h"
 #include "cmd/parley_stores.h"
 #include "cmd/parley_users.h"
 #include "cmd/parley_verify.h"
@@ -24,6 +25,7 @@ static const struct command commands[] = {
     {{"backup"}, backup, backup_help, "back up a running or stopped server"},
     {{"restore"}, restore, restore_help, "make a new data folder out of a backup"},
     {{"erase"}, erase_messages, erase_help, "erase messages of a running server, for good"},
+    {{"retention"}, retention, retention_help, "how long a running server keeps a conversation's messages"},
     {{"export"}, export_all, export_help, "people and conversations as lines of JSON"},
     {{"import"}, import_file, import_help, "take in what export wrote"},
     {{"dead"}, dead, dead_help, "list, show, replay or drop the records that the tables could not take"},

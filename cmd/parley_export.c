@@ -159,6 +159,12 @@ static void put_conversation(struct exporting *x, const struct authority *a, con
     jsonw_key_str(b, "kind", a->kind == CONV_PAIR ? STR("pair") : STR("group"));
     jsonw_key_int(b, "first_seq", (int64_t)a->first_seq);
     jsonw_key_int(b, "last_seq", (int64_t)last);
+    if (a->first_seq > 1)
+        jsonw_key_int(b, "messages_before", (int64_t)a->first_ordinal);
+    if (a->retention_ms == RETENTION_FOREVER)
+        jsonw_key_str(b, "retention", STR("forever"));
+    else if (a->retention_ms != RETENTION_SERVER)
+        jsonw_key_int(b, "retention", (int64_t)a->retention_ms);
     if (a->kind == CONV_GROUP && (!viewer || viewer->is_in)) /* who left may not know what became of it */
         put_group(a, b);
     end_line(x);

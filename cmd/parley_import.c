@@ -7,6 +7,10 @@
  *                   import that was cut goes on. What differs from the file is left alone, and said
  *   cursors         delivered and read, behind the entries
  *
+ * A conversation whose beginning was forgotten begins with it being forgotten here, too: entries without content that
+ * make its members, and a record that forgets them and says where it begins. The id of such a group is the one that it
+ * had, since who made it is not known any more.
+ *
  * Everything goes through a log of its own (parley_import_log.h), behind logs that were made sound as at a start;
  * nothing else in the folder changes. Ids of devices are not exported: an imported entry was sent by none. A retry of a
  * write from before the export, with its cid, is a conflict here, and no second entry. */
@@ -40,7 +44,8 @@ void import_help(void)
 {
     tool_help("parley import FILE --data DIR\n\n"
               "Takes in what `parley export` wrote (FILE `-`: stdin). People are known by their username. Only\n"
-              "whole conversations, from their first entry on, can be imported; repeating it adds nothing.\n\n",
+              "whole conversations, from their first entry on (or the first that was kept), can be imported;\n"
+              "repeating it adds nothing.\n\n",
               options, OPTIONS);
 }
 
@@ -51,6 +56,11 @@ struct known {
 struct cursors {
     user_id user;
     uint64_t delivered, read;
+    /* Of a group, for where its beginning was forgotten. */
+    bool has_visible, was_in; /* was_in: a member when the first entry came that is kept */
+    enum role role;
+    int64_t joined_ts;
+    uint64_t joined_seq; /* below that entry */
 };
 struct importing {
     struct env *env;
@@ -67,6 +77,10 @@ struct importing {
     bool has_conv, is_skipped, is_counted;
     enum conv_kind kind;
     struct conv_id there;
+    uint64_t first_seq, before; /* where it begins, and how many messages were before */
+    uint64_t retention_ms;
+    struct group_settings settings; /* texts in the arena */
+    bool is_new;
     struct cursors *cursors;
     size_t n_cursors, cap_cursors;
     struct authority now; /* id: here; zeroed until the first entry told it */
@@ -224,15 +238,68 @@ out:
     return err;
 }
 
+static enum err add_retention(struct importing *m)
+{
+    struct record r = {.kind = RECORD_RETENTION};
+
+    if (!m->is_new || m->retention_ms == RETENTION_SERVER)
+        return ERR_OK;
+    r.retention = (struct retention_record){m->now.id, env_now_ms(m->env), m->retention_ms};
+    return import_log_add(m->log, &r, &m->now.id);
+}
+
 static enum err end_conv(struct importing *m)
 {
     enum err err = m->has_conv ? add_cursors(m) : ERR_OK;
 
+    if (err == ERR_OK && m->has_conv)
+        err = add_retention(m);
+
     arena_deinit(&m->arena);
     m->now = (struct authority){0};
     m->n_cursors = 0;
-    m->has_conv = m->is_skipped = m->is_found = m->is_counted = false;
+    m->has_conv = m->is_skipped = m->is_found = m->is_counted = m->is_new = false;
     return err;
+}
+
+static uint64_t number_of(const json_t *o, const char *key)
+{
+    json_int_t n = json_integer_value(json_object_get(o, key));
+    return n < 0 ? 0 : (uint64_t)n;
+}
+
+static struct str keep_text(struct importing *m, const json_t *o, const char *key)
+{
+    struct str s = text_of(o, key);
+    return s.len ? arena_dup(&m->arena, s) : (struct str){0};
+}
+
+static void take_settings(struct importing *m, const json_t *o)
+{
+    m->settings = (struct group_settings){.has_title = true,
+                                          .title = keep_text(m, o, "title"),
+                                          .description = keep_text(m, o, "description"),
+                                          .picture = keep_text(m, o, "picture"),
+                                          .has_announce = true,
+                                          .announce = json_is_true(json_object_get(o, "announce")),
+                                          .has_locked = true,
+                                          .locked = json_is_true(json_object_get(o, "locked")),
+                                          .has_history = true,
+                                          .history_all = str_eq(text_of(o, "history"), STR("all"))};
+    m->settings.has_description = m->settings.description.len > 0;
+    m->settings.has_picture = m->settings.picture.len > 0;
+}
+
+static void take_beginning(struct importing *m, const json_t *o)
+{
+    m->first_seq = number_of(o, "first_seq");
+    m->before = number_of(o, "messages_before");
+    if (m->before >= m->first_seq)
+        m->before = m->first_seq ? m->first_seq - 1 : 0;
+    m->retention_ms = number_of(o, "retention");
+    if (str_eq(text_of(o, "retention"), STR("forever")))
+        m->retention_ms = RETENTION_FOREVER;
+    take_settings(m, o);
 }
 
 static enum err take_conversation(struct importing *m, const json_t *o)
@@ -247,6 +314,7 @@ static enum err take_conversation(struct importing *m, const json_t *o)
         return ERR_OK;
     }
     m->kind = str_eq(kind, STR("pair")) ? CONV_PAIR : CONV_GROUP;
+    take_beginning(m, o);
     m->has_conv = true;
     return ERR_OK;
 }
@@ -258,10 +326,32 @@ static bool is_of_conv(struct importing *m, const json_t *o)
     return m->has_conv && conv_parse(text_of(o, "conv"), &c) && conv_eq(&c, &m->there);
 }
 
-static uint64_t number_of(const json_t *o, const char *key)
+/* Whether one of their ranges goes on over the first entry that is kept. */
+static bool was_in(const json_t *visible, uint64_t first_seq)
 {
-    json_int_t n = json_integer_value(json_object_get(o, key));
-    return n < 0 ? 0 : (uint64_t)n;
+    for (size_t i = 0; i < json_array_size(visible); i++) {
+        const json_t *range = json_array_get(visible, i), *to = json_array_get(range, 1);
+        json_int_t from = json_integer_value(json_array_get(range, 0));
+
+        if (from > 0 && (uint64_t)from < first_seq &&
+            (json_is_null(to) || (uint64_t)json_integer_value(to) >= first_seq))
+            return true;
+    }
+    return false;
+}
+
+static void take_standing(struct importing *m, const json_t *o, struct cursors *c)
+{
+    const json_t *visible = json_object_get(o, "visible");
+    struct str role = text_of(o, "role");
+
+    c->has_visible = json_is_array(visible);
+    c->was_in = was_in(visible, m->first_seq);
+    c->role = str_eq(role, STR("owner")) ? ROLE_OWNER : str_eq(role, STR("admin")) ? ROLE_ADMIN : ROLE_MEMBER;
+    c->joined_ts = (int64_t)number_of(o, "joined_at");
+    c->joined_seq = number_of(o, "joined_seq");
+    if (c->joined_seq >= m->first_seq)
+        c->joined_seq = m->first_seq - 1;
 }
 
 static enum err take_member(struct importing *m, const json_t *o)
@@ -272,6 +362,7 @@ static enum err take_member(struct importing *m, const json_t *o)
         fault(m, "no member of the conversation before is in this line");
         return ERR_OK;
     }
+    take_standing(m, o, &c);
     if (m->n_cursors == m->cap_cursors) {
         m->cap_cursors = m->cap_cursors ? 2 * m->cap_cursors : 16;
         m->cursors = mem_realloc(m->cursors, m->cap_cursors * sizeof *m->cursors);
@@ -298,6 +389,8 @@ static enum err find_conv(struct importing *m, const struct entry *e)
 
     if (m->kind == CONV_PAIR)
         pair_conv(&m->data.keys, here(m, e->from), here(m, peer_of(m, e->from)), &id);
+    else if (e->seq > 1)
+        id = m->there;
     else
         group_conv(&m->data.keys, here(m, e->from), e->cid, &id);
     err = convlog_load(view_store(&m->view, &id), shard_of(&m->data, &id), &id, NULL, &m->arena, &m->now);
@@ -306,7 +399,127 @@ static enum err find_conv(struct importing *m, const struct entry *e)
         err = ERR_OK;
     }
     m->is_found = err == ERR_OK;
+    m->is_new = m->is_found && m->now.head == 0;
+    m->conversations += m->is_new;
     return err;
+}
+
+/* --- where the beginning was forgotten --- */
+
+static enum err emit(struct importing *m, const struct record *r)
+{
+    enum err err = import_log_add(m->log, r, &m->now.id);
+
+    if (err == ERR_OK)
+        authority_apply(&m->now, r, &m->arena);
+    return err;
+}
+
+/* An entry that only makes members, to be forgotten at once. It has no cid that anybody could repeat. */
+static enum err emit_makeshift(struct importing *m, struct entry *e, struct forgotten *out)
+{
+    struct record r = {.kind = RECORD_ENTRY};
+
+    e->conv = m->now.id;
+    e->conv_kind = m->kind;
+    e->seq = m->now.head + 1;
+    env_random(m->env, e->cid_hash, sizeof e->cid_hash);
+    *out = (struct forgotten){.ts = e->ts};
+    memcpy(out->cid_hash, e->cid_hash, sizeof out->cid_hash);
+    r.entry = *e;
+    return emit(m, &r);
+}
+
+static enum err make_pair(struct importing *m, const struct entry *first, struct forgotten *out, size_t *n)
+{
+    struct entry e = {.kind = ENTRY_MESSAGE, .gone = ENTRY_EXPIRED, .ts = first->ts};
+
+    e.from = here(m, first->from);
+    e.peer = here(m, peer_of(m, first->from));
+    *n = 1;
+    return emit_makeshift(m, &e, out);
+}
+
+static int by_standing(const void *x, const void *y)
+{
+    const struct cursors *a = x, *b = y;
+
+    if (a->was_in != b->was_in)
+        return a->was_in ? -1 : 1;
+    return (a->joined_seq > b->joined_seq) - (a->joined_seq < b->joined_seq);
+}
+
+/* Who joined together is added together, so that the longest standing is that still. */
+static enum err make_group(struct importing *m, struct forgotten *out, size_t *n)
+{
+    struct member_role *members = arena_alloc(&m->arena, m->n_cursors * sizeof *members + 1);
+    enum err err = ERR_OK;
+
+    qsort(m->cursors, m->n_cursors, sizeof *m->cursors, by_standing);
+    for (size_t i = 0, next; i < m->n_cursors && m->cursors[i].was_in; i = next) {
+        struct entry e = {.kind = i ? ENTRY_MEMBERS : ENTRY_CREATED, .ts = m->cursors[i].joined_ts};
+
+        e.from = here(m, m->cursors[i].user);
+        for (next = i; next < m->n_cursors && by_standing(&m->cursors[i], &m->cursors[next]) == 0; next++)
+            members[next] = (struct member_role){here(m, m->cursors[next].user), m->cursors[next].role};
+        e.change = i ? MEMBERS_ADDED : 0;
+        e.members = members + i;
+        e.n_members = next - i;
+        if (i == 0)
+            e.settings = m->settings;
+        TRY(emit_makeshift(m, &e, &out[(*n)++]));
+    }
+out:
+    return err;
+}
+
+static enum err forget_makeshifts(struct importing *m, const struct forgotten *v, size_t n)
+{
+    enum err err = ERR_OK;
+
+    for (size_t at = 0, some; at < n; at += some) {
+        struct record r = {.kind = RECORD_FORGET};
+        bool is_last = n - at <= FORGET_MAX;
+
+        some = is_last ? n - at : FORGET_MAX;
+        r.forget = (struct forget_record){.conv = m->now.id,
+                                          .ts = env_now_ms(m->env),
+                                          .from = at + 1,
+                                          .first_seq = is_last ? m->first_seq : at + some + 1,
+                                          .ordinal = is_last ? m->before : 0,
+                                          .v = v + at,
+                                          .n = some};
+        TRY(emit(m, &r));
+    }
+out:
+    return err;
+}
+
+static enum err begin_later(struct importing *m, const struct entry *first)
+{
+    struct forgotten *v = arena_alloc(&m->arena, (m->n_cursors + 1) * sizeof *v);
+    size_t n = 0;
+    enum err err;
+
+    TRY(m->kind == CONV_PAIR ? make_pair(m, first, v, &n) : make_group(m, v, &n));
+    TRY(forget_makeshifts(m, v, n));
+out:
+    return err;
+}
+
+/* The file has all that is kept, and of a group who was in it when that began. */
+static bool may_begin(const struct importing *m, const struct entry *e)
+{
+    bool any = false;
+
+    if (e->seq == 1 || m->kind == CONV_PAIR)
+        return e->seq == 1 || e->seq == m->first_seq;
+    for (size_t i = 0; i < m->n_cursors; i++) {
+        if (!m->cursors[i].has_visible)
+            return false;
+        any |= m->cursors[i].was_in;
+    }
+    return any && e->seq == m->first_seq;
 }
 
 /* Is the last entry that is here the one of the file? */
@@ -358,7 +571,6 @@ static enum err add_entry(struct importing *m, const struct entry *from, struct 
     TRY(import_log_add(m->log, &r, &m->now.id));
     authority_apply(&m->now, &r, &m->arena);
     m->entries++;
-    m->conversations += e->seq == 1;
     m->is_counted = true;
 out:
     return err;
@@ -378,14 +590,17 @@ static enum err place_entry(struct importing *m, const struct entry *e, struct a
     const char *why = misfit(m, e);
     enum err err = ERR_OK;
 
-    if (!why && !m->is_found && e->seq != 1)
+    if (!why && !m->is_found && !may_begin(m, e))
         why = "it does not begin with its first entry";
     if (why) {
         skip(m, why);
         return ERR_OK;
     }
-    if (!m->is_found)
+    if (!m->is_found) {
         TRY(find_conv(m, e));
+        if (m->is_new && e->seq > 1)
+            TRY(begin_later(m, e));
+    }
     if (e->seq == m->now.head && !m->is_counted && !is_same(m, e))
         skip(m, "it went on in another way here");
     else if (e->seq > m->now.head + 1)

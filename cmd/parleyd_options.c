@@ -36,6 +36,8 @@ static const struct conf_option table[] = {
     {"heartbeat", CONF_MS, AT(heartbeat_ms), "30s", 1000, 3600000, "how often an idle connection is pinged"},
     {"erase-within", CONF_MS, AT(erase_within_ms), "24h", 10000, 30 * 86400000LL,
      "how long until what was erased has left the log and the stores"},
+    {"retention", CONF_TEXT, AT(retention), "forever", 0, 0,
+     "how old an entry may get where its conversation says nothing: forever, or an age such as 90d"},
     {"log-level", CONF_TEXT, AT(log_level), "info", 0, 0, "error, warn, info or debug"},
     {"check", CONF_SWITCH, AT(check), "off", 0, 0, "check the options and stop"},
 };
@@ -75,9 +77,25 @@ enum err options_address(const char *listen, char host[64], int *port)
     return ERR_OK;
 }
 
+enum { RETENTION_MIN_MS = 1000 };
+#define RETENTION_MAX_MS (100000 * 86400000LL)
+
+enum err options_retention(const char *text, uint64_t *out)
+{
+    int64_t ms = 0;
+
+    if (!str_eq(str_c(text), STR("forever")) && !conf_parse_ms(str_c(text), &ms))
+        return ERR_INVALID;
+    if (ms && (ms < RETENTION_MIN_MS || ms > RETENTION_MAX_MS))
+        return ERR_INVALID;
+    *out = (uint64_t)ms;
+    return ERR_OK;
+}
+
 static const char *complaint(const struct options *o)
 {
     char host[64];
+    uint64_t retention_ms;
     int level, port;
 
     if (options_address(o->listen, host, &port) != ERR_OK)
@@ -88,6 +106,8 @@ static const char *complaint(const struct options *o)
         return "roles: this version knows only all";
     if (!o->tls_cert[0] != !o->tls_key[0])
         return "tls-cert and tls-key: both are needed, or none";
+    if (options_retention(o->retention, &retention_ms) != ERR_OK)
+        return "retention: forever, or an age from 1s to 100000d, as in 90d";
     if (options_log_level(o->log_level, &level) != ERR_OK)
         return "log-level: error, warn, info or debug";
     return NULL;
@@ -119,7 +139,7 @@ enum err options_load(int argc, char **argv, struct options *out)
         fprintf(stderr, "parleyd: %s\n", wrong);
         return ERR_INVALID;
     }
-    return ERR_OK;
+    return options_retention(out->retention, &out->retention_ms);
 }
 
 void options_help(void)

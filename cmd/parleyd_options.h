@@ -7,6 +7,8 @@ struct options {
     int64_t stores, threads, group_members, convs_bytes, heads_bytes;
     int64_t memtable_bytes, merge_rate, cache_bytes, segment_bytes, in_flight_bytes;
     int64_t max_lag, linger_us, heartbeat_ms, erase_within_ms;
+    const char *retention;
+    uint64_t retention_ms; /* of `retention`; 0: forever */
     bool rate_limit, check;
 };
 
@@ -16,3 +18,5 @@ void options_help(void);
 /* "127.0.0.1:7070" or "[::1]:7070" into host (without brackets) and port. */
 MUST_CHECK enum err options_address(const char *listen, char host[64], int *port);
 enum err options_log_level(const char *name, int *out);
+/* `forever` (0) or an age. INVALID. */
+MUST_CHECK enum err options_retention(const char *text, uint64_t *out);

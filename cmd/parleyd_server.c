@@ -302,6 +302,7 @@ static enum err open_shared(struct server *s, char **why)
     s->world.limits.group_members = (uint64_t)s->options.group_members;
     s->world.limits.erase_within_ms = s->options.erase_within_ms;
     s->world.limits.max_lag = (uint64_t)s->options.max_lag;
+    s->world.limits.retention_ms = s->options.retention_ms;
     s->world.limits.convs_bytes = (uint64_t)s->options.convs_bytes;
     s->world.limits.heads_bytes = (uint64_t)s->options.heads_bytes;
     for (unsigned i = 0; i < SHARD_COUNT; i++)

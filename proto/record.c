@@ -126,6 +126,63 @@ static void decode_erase(struct dec *d, unsigned version, struct arena *arena, s
     v->n = n;
 }
 
+static void encode_retention(const struct retention_record *v, struct buf *out)
+{
+    enc_add_bytes(out, v->conv.b, sizeof v->conv.b);
+    enc_add_varint(out, (uint64_t)v->ts);
+    enc_add_varint(out, v->retention_ms);
+}
+
+static void decode_retention(struct dec *d, struct retention_record *v)
+{
+    v->conv = dec_get_conv(d);
+    v->ts = dec_get_ts(d);
+    v->retention_ms = dec_get_varint(d);
+    d->failed |= v->retention_ms > INT64_MAX && v->retention_ms != RETENTION_FOREVER;
+}
+
+enum { FORGOTTEN_LEAST = 16 + 8 + 1 };
+
+static void encode_forget(const struct forget_record *v, struct buf *out)
+{
+    enc_add_bytes(out, v->conv.b, sizeof v->conv.b);
+    enc_add_varint(out, (uint64_t)v->ts);
+    enc_add_varint(out, v->from);
+    enc_add_varint(out, v->first_seq);
+    enc_add_varint(out, v->ordinal);
+    enc_add_varint(out, v->n);
+    for (size_t i = 0; i < v->n; i++) {
+        enc_add_bytes(out, v->v[i].cid_hash, sizeof v->v[i].cid_hash);
+        enc_add_u64(out, v->v[i].fingerprint);
+        enc_add_varint(out, (uint64_t)v->v[i].ts);
+    }
+}
+
+static void decode_forget(struct dec *d, struct arena *arena, struct forget_record *v)
+{
+    struct forgotten *list;
+    size_t n;
+
+    v->conv = dec_get_conv(d);
+    v->ts = dec_get_ts(d);
+    v->from = dec_get_varint(d);
+    v->first_seq = dec_get_varint(d);
+    v->ordinal = dec_get_varint(d);
+    n = dec_get_count(d, FORGOTTEN_LEAST);
+    d->failed |= v->from == 0 || v->first_seq > SEQ_MAX || n > FORGET_MAX || v->first_seq < v->from ||
+                 v->first_seq - v->from < n || v->ordinal >= v->first_seq;
+    if (!dec_ok(d))
+        return;
+    list = arena_alloc(arena, n * sizeof *list + 1);
+    for (size_t i = 0; i < n && dec_ok(d); i++) {
+        dec_copy_bytes(d, list[i].cid_hash, sizeof list[i].cid_hash);
+        list[i].fingerprint = dec_get_u64(d);
+        list[i].ts = dec_get_ts(d);
+    }
+    v->v = list;
+    v->n = n;
+}
+
 static void encode_account(const struct account_record *v, struct buf *out)
 {
     enc_add_u64(out, v->user);
@@ -259,6 +316,12 @@ void record_encode(const struct record *r, struct buf *out)
     case RECORD_ERASE:
         encode_erase(&r->erase, out);
         break;
+    case RECORD_RETENTION:
+        encode_retention(&r->retention, out);
+        break;
+    case RECORD_FORGET:
+        encode_forget(&r->forget, out);
+        break;
     case RECORD_ACCOUNT:
         encode_account(&r->account, out);
         break;
@@ -298,6 +361,12 @@ static bool decode_body(struct dec *d, unsigned version, struct arena *arena, st
         return true;
     case RECORD_ERASE:
         decode_erase(d, version, arena, &out->erase);
+        return true;
+    case RECORD_RETENTION:
+        decode_retention(d, &out->retention);
+        return true;
+    case RECORD_FORGET:
+        decode_forget(d, arena, &out->forget);
         return true;
     case RECORD_ACCOUNT:
         decode_account(d, &out->account);

@@ -16,6 +16,8 @@ enum record_kind {
     RECORD_BLOCK = 3,     /* one of a pair blocks the other, or no longer */
     RECORD_UNCHANGED = 4, /* a write that changed nothing was answered: its cid, and the seq that stands */
     RECORD_ERASE = 8,     /* messages lost their content */
+    RECORD_RETENTION = 9, /* how long a conversation keeps its entries */
+    RECORD_FORGET = 10,   /* the oldest entries are no more */
     RECORD_ACCOUNT = 64,  /* sign-up */
     RECORD_DEVICE = 65,   /* a device got a token (again) */
     RECORD_DEVICE_GONE = 66,
@@ -103,6 +105,30 @@ struct erase_record {
     size_t n; /* at most ERASE_MAX */
 };
 enum { ERASE_MAX = 256 };
+struct retention_record {
+    struct conv_id conv;
+    int64_t ts;
+    uint64_t retention_ms; /* RETENTION_SERVER, RETENTION_FOREVER, or an age */
+};
+#define RETENTION_SERVER 0ull /* as the server's option says */
+#define RETENTION_FOREVER UINT64_MAX
+/* What is kept of an entry that is no more: what a repeat of its write is answered with. */
+struct forgotten {
+    uint8_t cid_hash[16];
+    uint64_t fingerprint;
+    int64_t ts;
+};
+/* The entries from..from+n-1 are no more, and those from first_seq on are all that there is. first_seq is from + n, but
+ * where a conversation begins that was imported: then what is between never was here. */
+struct forget_record {
+    struct conv_id conv;
+    int64_t ts; /* of the forgetting */
+    uint64_t from, first_seq;
+    uint64_t ordinal; /* how many of the entries below first_seq are messages */
+    const struct forgotten *v;
+    size_t n; /* at most FORGET_MAX */
+};
+enum { FORGET_MAX = 256 };
 struct account_record {
     user_id user;
     int64_t ts;
@@ -140,6 +166,8 @@ struct record {
         struct receipt_record receipt;
         struct block_record block;
         struct erase_record erase;
+        struct retention_record retention;
+        struct forget_record forget;
         struct account_record account;
         struct device_record device;
         struct device_gone_record device_gone;

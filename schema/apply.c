@@ -25,6 +25,8 @@ enum err apply_record(struct db *d, const struct record *r)
     case RECORD_BLOCK:
     case RECORD_UNCHANGED:
     case RECORD_ERASE:
+    case RECORD_RETENTION:
+    case RECORD_FORGET:
     case RECORD_KIND_MAX:
         break;
     }

@@ -10,6 +10,7 @@
 #include "services/erase.h"
 #include "services/hold.h"
 #include "services/mover.h"
+#include "services/retention.h"
 #include "services/seed.h"
 #include "services/standing.h"
 #include <errno.h>
@@ -40,6 +41,7 @@ struct client {
     struct hold *hold;
     struct erase_run *erase;
     struct erase_user *erase_user;
+    struct retention_ask *retention;
     const char *erase_word;
     char in[LINE_MAX_BYTES];
     size_t in_len;
@@ -67,8 +69,10 @@ static void client_close(struct client *c)
     hold_end(c->hold);
     erase_cancel(c->erase);
     erase_user_cancel(c->erase_user);
+    retention_cancel(c->retention);
     c->erase = NULL;
     c->erase_user = NULL;
+    c->retention = NULL;
     c->seed = NULL;
     c->hold = NULL;
     c->admin->n_clients--;
@@ -259,6 +263,63 @@ static void erase_status(struct client *c)
     keep_erase(c, erase_ask_status(c->admin->directory, &(struct erase_conf){.done = on_erased, .arg = c}));
 }
 
+static void print_age(uint64_t ms, struct buf *out)
+{
+    if (ms == RETENTION_SERVER)
+        buf_str(out, STR(" server"));
+    else if (ms == RETENTION_FOREVER)
+        buf_str(out, STR(" forever"));
+    else
+        buf_printf(out, " %llu", (unsigned long long)ms);
+}
+
+static bool parse_age(struct str s, uint64_t *out)
+{
+    int64_t ms = 0;
+
+    if (str_eq(s, STR("server")))
+        *out = RETENTION_SERVER;
+    else if (str_eq(s, STR("forever")))
+        *out = RETENTION_FOREVER;
+    else if (str_to_i64(s, 1000, INT64_MAX / 2, &ms))
+        *out = (uint64_t)ms;
+    else
+        return false;
+    return true;
+}
+
+static void on_retention(void *arg, enum code code, const char *why, const struct inner_retention *is)
+{
+    struct client *c = arg;
+
+    c->retention = NULL;
+    if (code == CODE_OK) {
+        buf_str(&c->out, STR("retention"));
+        print_age(is->retention_ms, &c->out);
+        print_age(retention_of(c->admin->directory->world, RETENTION_SERVER), &c->out);
+        buf_printf(&c->out, " %llu %llu\n", (unsigned long long)is->first_seq, (unsigned long long)is->head);
+    }
+    client_end(c, code, why);
+}
+
+static void obey_retention(struct client *c, struct str args)
+{
+    struct inner_retention what = {.step = RETENTION_SHOW};
+    struct str conv = args, age = {0};
+    struct retention_ask *a;
+
+    if (str_cut(args, ' ', &conv, &age))
+        what.step = RETENTION_SET;
+    if (!conv_parse(conv, &what.conv) || (what.step == RETENTION_SET && !parse_age(age, &what.retention_ms))) {
+        client_end(c, CODE_BAD_REQUEST, "retention CONV [server|forever|MS]");
+        return;
+    }
+    if (what.step == RETENTION_SET)
+        log_info("admin_retention", "conv=" STR_FMT " retention=" STR_FMT, STR_ARG(conv), STR_ARG(age));
+    a = retention_ask(c->admin->directory, &what, &(struct retention_conf){on_retention, c});
+    c->retention = c->is_ending || !c->admin ? NULL : a; /* it may have ended already, refused by a full mailbox */
+}
+
 static void say_ends(struct client *c)
 {
     hold_ends(c->hold, &c->out);
@@ -325,6 +386,10 @@ static void obey(struct client *c, struct str line)
         buf_deinit(&why);
         return;
     }
+    if (str_starts(line, STR("retention "))) {
+        obey_retention(c, str_from(line, 10));
+        return;
+    }
     if (str_eq(line, STR("erase-status"))) {
         erase_status(c);
         return;
@@ -337,7 +402,7 @@ static void obey(struct client *c, struct str line)
         !str_to_i64(count, 1, SEED_COUNT_MAX, &n)) {
         client_end(c, CODE_BAD_REQUEST,
                    "what is understood: seed PREFIX COUNT, backup, views, stores …, dead …, erase CONV FROM TO, "
-                   "erase-before CONV MS, erase-user USER MS, erase-status");
+                   "erase-before CONV MS, erase-user USER MS, erase-status, retention …");
         return;
     }
     log_info("admin_seed", "prefix=" STR_FMT " count=%lld", STR_ARG(prefix), (long long)n);

@@ -6,6 +6,9 @@
  *     dead …               lists, shows, replays or drops dead letters (dead.h gives the lines)
  *     views                how everything stands (standing.h gives the lines)
  *     erase CONV FROM TO   messages of these seqs lose their content: `erased N`
+ *     retention CONV, retention CONV server|forever|MS
+ *                          shows, or sets and shows: `retention OWN SERVERS FIRST HEAD` (the ages as they are given,
+ *                          the first and last seq that it has)
  *     erase-before CONV MS those sent before MS (since 1970); on the way `progress SEQ LAST ERASED`
  *     erase-user USER MS   those that this user (name or id) sent before MS (0: all) in any conversation; on the way
  *                          `progress CONVERSATIONS ALL ERASED`

@@ -38,7 +38,8 @@ static struct str canonical(struct reactor *r, const struct args_message_send *a
 /* What is written: NULL, or why it may not be. */
 static const char *fault_of(const struct authority *a, const struct member *m, const struct args_message_send *args)
 {
-    if (args->has_reply_to && (args->reply_to > a->head || !member_sees(m, args->reply_to)))
+    if (args->has_reply_to &&
+        (args->reply_to > a->head || args->reply_to < a->first_seq || !member_sees(m, args->reply_to)))
         return "reply_to: there is no such message";
     for (size_t i = 0; i < args->mentions.n; i++) {
         const struct member *who = authority_member(a, args->mentions.v[i]);

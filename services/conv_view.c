@@ -7,6 +7,8 @@
 
 static const struct authority *authority_of(const struct conv_view *v) { return conv_committed(v->c); }
 static uint64_t last_of(const struct conv_view *v) { return member_last_visible(v->m, authority_of(v)->head); }
+/* What they saw last is no more: they left, and it was forgotten since. */
+static bool sees_nothing(const struct conv_view *v) { return last_of(v) < authority_of(v)->first_seq; }
 static int64_t cut(uint64_t cursor, uint64_t last) { return (int64_t)(cursor < last ? cursor : last); }
 
 static enum err read_entry(const struct conv_view *v, uint64_t seq, struct arena *arena, struct entry *out)
@@ -27,6 +29,10 @@ enum err conv_view_activity(const struct conv_view *v, int64_t *out)
 
     if (last == authority_of(v)->head) {
         *out = authority_of(v)->last_ts;
+        return ERR_OK;
+    }
+    if (sees_nothing(v)) {
+        *out = v->m->joined_ts;
         return ERR_OK;
     }
     err = read_entry(v, last, &arena, &e);
@@ -112,6 +118,15 @@ static void print_member_count(const struct conv_view *v, struct buf *out)
     jsonw_key_int(out, "member_count", n);
 }
 
+static int64_t count_mentions(const struct conv_view *v)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < v->m->n_mentions; i++)
+        n += v->m->mentions[i] >= authority_of(v)->first_seq;
+    return n;
+}
+
 /* conversation.list and conversation.get. */
 static void print_item(const struct conv_view *v, bool is_full, uint64_t unread, const struct entry *last,
                        struct buf *out)
@@ -120,17 +135,19 @@ static void print_item(const struct conv_view *v, bool is_full, uint64_t unread,
     print_name(v, out);
     if (is_full)
         jsonw_key_int(out, "first_seq", (int64_t)authority_of(v)->first_seq);
-    jsonw_key_int(out, "last_seq", (int64_t)last->seq);
+    jsonw_key_int(out, "last_seq", (int64_t)last_of(v));
     if (is_full)
         print_visible(v->m, out);
     print_cursors(v, unread, out);
-    jsonw_key_int(out, "mentions", (int64_t)v->m->n_mentions);
+    jsonw_key_int(out, "mentions", count_mentions(v));
     if (is_full) {
         print_settings(v, out);
         print_member_count(v, out);
     }
-    jsonw_key(out, "last");
-    entry_print(last, out);
+    if (last) {
+        jsonw_key(out, "last");
+        entry_print(last, out);
+    }
     jsonw_close(out, '}');
 }
 
@@ -142,8 +159,9 @@ enum err conv_view_list(const struct conv_view *v, bool is_full, struct buf *out
     enum err err;
 
     TRY(unread_count(v->r, v->c, v->m, v->need, &unread));
-    TRY(read_entry(v, last_of(v), &arena, &last));
-    print_item(v, is_full, unread, &last, out);
+    if (!sees_nothing(v))
+        TRY(read_entry(v, last_of(v), &arena, &last));
+    print_item(v, is_full, unread, sees_nothing(v) ? NULL : &last, out);
 out:
     arena_deinit(&arena);
     return err;
@@ -281,10 +299,15 @@ out:
 enum err conv_view_sync(const struct conv_view *v, uint64_t after, bool is_reset, const struct conv_room *room,
                         struct buf *out, size_t *n, uint64_t *reached)
 {
-    struct filling f = {.room = room, .out = out, .start = out->len, .reached = after};
-    uint64_t unread = 0;
+    struct filling f = {.room = room, .out = out, .start = out->len};
+    uint64_t unread = 0, first = authority_of(v)->first_seq;
     enum err err;
 
+    if (after + 1 < first) {
+        after = first - 1;
+        is_reset = true;
+    }
+    f.reached = after;
     TRY(unread_count(v->r, v->c, v->m, v->need, &unread));
     print_head(v, out);
     jsonw_key_int(out, "first_seq", (int64_t)authority_of(v)->first_seq);

@@ -13,7 +13,8 @@ struct conv_view {
     struct lsm_need *need;
 };
 
-/* The time of the last visible entry. Reads only for who left. */
+/* The time of the last visible entry; of who left and whose entries are all no more, when they came. Reads only for who
+ * left. */
 enum err conv_view_activity(const struct conv_view *v, int64_t *out);
 /* An item of conversation.list; with `is_full` the whole of conversation.get. */
 enum err conv_view_list(const struct conv_view *v, bool is_full, struct buf *out);
@@ -23,7 +24,7 @@ struct conv_room {
     size_t entries, bytes;
     bool is_first; /* one entry is printed, whatever its size */
 };
-/* An item of sync with the oldest entries behind `after`; *reached is the last of them. When not even one has room,
- * nothing is printed and *reached is `after`. */
+/* An item of sync with the oldest entries behind `after`, a reset when some of those are no more by now; *reached is
+ * the last of them. When not even one has room, nothing is printed and *reached is `after`. */
 enum err conv_view_sync(const struct conv_view *v, uint64_t after, bool is_reset, const struct conv_room *room,
                         struct buf *out, size_t *n, uint64_t *reached);

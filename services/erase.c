@@ -109,10 +109,14 @@ static void take_page(struct erasing *e, const struct entry_list *page)
 static enum err read_step(struct reactor *r, void *arg, struct lsm_need *need)
 {
     struct erasing *e = arg;
-    const struct inner_erase *p = page_of(e->q);
+    struct inner_erase *p = page_of(e->q);
+    uint64_t first = conv_committed(e->conv)->first_seq; /* it may have risen since */
     struct entry_list page = {0};
-    enum err err = convlog_read(conv_store(r, e->conv), conv_shard(e->conv), conv_id(e->conv), p->from, p->to,
-                                ERASE_MAX, PAGE_BYTES, false, need, &e->arena, &page);
+    enum err err;
+
+    p->from = p->from < first ? first : p->from;
+    err = convlog_read(conv_store(r, e->conv), conv_shard(e->conv), conv_id(e->conv), p->from, p->to, ERASE_MAX,
+                       PAGE_BYTES, false, need, &e->arena, &page);
 
     if (err == ERR_AGAIN) {
         arena_deinit(&e->arena);

@@ -15,4 +15,4 @@ extern op_fn *const op_handlers[OP_COUNT]; /* NULL for the gateway's own */
 /* What a reactor is asked by other services (inner.h), by inner_kind; NULL where that is not a reactor's. */
 enum { INNER_KINDS = 32 };
 extern op_fn *const inner_handlers[INNER_KINDS];
-op_fn inner_conv_batch, inner_hold, inner_move, inner_erase, inner_rebuild;
+op_fn inner_conv_batch, inner_hold, inner_move, inner_erase, inner_rebuild, inner_retention;

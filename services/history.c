@@ -31,7 +31,10 @@ struct pages {
 
 static bool clip(const struct page *p, const struct range *range, uint64_t *from, uint64_t *to)
 {
+    uint64_t first = conv_committed(p->c)->first_seq; /* it may have risen while the page was read */
+
     *from = range->from > p->from ? range->from : p->from;
+    *from = *from > first ? *from : first;
     *to = range->to && range->to < p->to ? range->to : p->to;
     return *from <= *to;
 }

@@ -22,6 +22,7 @@ enum inner_kind {
     INNER_MOVE,       /* struct inner_move (move.h): a step of moving a shard */
     INNER_ERASE,      /* struct inner_erase: a page of a conversation loses its content */
     INNER_REBUILD,    /* struct inner_rebuild (rebuild.h): what some conversations of a shard are, as rows */
+    INNER_RETENTION, /* struct inner_retention: how long a conversation keeps its entries, or a page of them goes */
     INNER_CONV_BATCH, /* struct inner_conv_batch: summaries and entries of many conversations for one viewer (sync,
                          list) */
 };
@@ -74,6 +75,14 @@ struct inner_erase {
     uint64_t erased, next; /* out: how many had content; where to go on, 0: through. Of `due` next only says that some
                               have not expired yet, by the clock of now */
     int64_t since_ms;      /* out: purge_since */
+};
+struct inner_retention {
+    enum retention_step { RETENTION_SHOW, RETENTION_SET, RETENTION_SWEEP } step;
+    struct conv_id conv;
+    int64_t now_ms;           /* in of SWEEP: the time that is believed */
+    uint64_t retention_ms;    /* its own: in of SET, out of all */
+    uint64_t first_seq, head; /* out */
+    bool more;                /* out of SWEEP: there may be more to go */
 };
 struct inner_users {
     const user_id *v;

@@ -88,7 +88,8 @@ enum err notify_replay_record(void *replay, const struct log_record *rec)
     if (r.entry.kind != ENTRY_MESSAGE)
         goto out;
     TRY(load(p, rec->shard, &r.entry.conv, &a));
-    err = owe_all(p, a, &r.entry);
+    if (r.entry.seq >= a->first_seq)
+        err = owe_all(p, a, &r.entry);
 out:
     arena_deinit(&arena);
     return err;

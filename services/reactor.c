@@ -8,6 +8,7 @@
 #include "services/reactor_state.h"
 #include "services/receipt.h"
 #include "services/shard_log.h"
+#include "services/retention.h"
 #include "services/survey.h"
 #include "services/trim.h"
 #include "services/typing.h"
@@ -139,6 +140,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     trim_create(r, c->log_dir, c->pool, c->views, &r->trim);
     purge_create(r, &r->purge);
     expiry_create(r, &r->expiry);
+    sweep_create(r, &r->sweep);
     r->flush.fn = on_turn_end;
     loop_hook(r->loop, &r->flush);
     bus_serve(r->port, runner_serve, r);
@@ -156,6 +158,7 @@ void reactor_destroy(struct reactor *r)
     loop_unhook(&r->flush);
     gauges_destroy(r->gauges);
     reactor_drop_held(r);
+    sweep_destroy(r->sweep);
     expiry_destroy(r->expiry);
     purge_destroy(r->purge);
     trim_destroy(r->trim);

@@ -22,6 +22,7 @@ struct reactor {
     struct trim *trim;
     struct purge *purge;
     struct expiry *expiry;
+    struct sweep *sweep;
     struct held *held; /* hold_reactor.c's; NULL: nothing is */
     struct gauges *gauges;
     struct moves *moves;

@@ -2,7 +2,7 @@
  *
  * A group's row says which entry changed it last, and what is owed begins at a message; the authority has neither. Both
  * are found by halving: of the entries 1..s, ordinal(s) are messages and s - ordinal(s) are changes, so each only
- * grows.
+ * grows. Of what was forgotten (first_seq) only the counts are known, and so are who are in it and since when.
  *
  * A page is read in one turn: where a block must come from the disk it ends before the conversation that wants it, and
  * only the first conversation is waited for. So what notify gathers comes before all of the page or after it. */
@@ -40,8 +40,8 @@ static enum err look(struct looking *k, uint64_t seq, struct seen *out)
     struct entry e;
     enum err err = ERR_OK;
 
-    if (seq == 0) {
-        *out = (struct seen){0};
+    if (seq + 1 == k->now.first_seq) { /* before the first entry that is kept */
+        *out = (struct seen){.seq = seq, .ordinal = k->now.first_ordinal};
         return ERR_OK;
     }
     if (s->seq != seq) {
@@ -119,6 +119,7 @@ static enum err owe_member(struct looking *k, const struct member *m, struct owe
         const struct range *g = &m->ranges[i];
         uint64_t low = m->delivered + 1 > g->from ? m->delivered + 1 : g->from;
 
+        low = low > k->now.first_seq ? low : k->now.first_seq;
         TRY(owe_range(k, low, g->to ? g->to : k->now.head, o));
     }
 out:
@@ -153,20 +154,43 @@ static void take_members(const struct looking *k, struct rebuilt *c)
     }
 }
 
+/* Who made the conversation, with whom, and when. Where the entry is forgotten that said so: the one who has been in it
+ * for longest (of a pair the lower id; those whom a group's creator brought came with it). */
+static enum err take_origin(struct looking *k, struct rebuilt *c)
+{
+    const struct authority *a = &k->now;
+    const struct member *first = NULL;
+    struct entry e;
+    enum err err = ERR_OK;
+
+    if (a->first_seq == 1) {
+        TRY(convlog_entry(k->store, k->shard, &a->id, 1, k->need, k->arena, &e));
+        c->a = e.from;
+        c->b = e.peer;
+        c->created = e.ts;
+        return ERR_OK;
+    }
+    for (size_t i = 0; i < a->n_members; i++)
+        if (!first || a->members[i].joined_seq < first->joined_seq)
+            first = &a->members[i];
+    c->a = c->kind == CONV_GROUP && first ? first->user : a->pair[0];
+    c->b = c->kind == CONV_GROUP ? 0 : a->pair[1];
+    c->created = first ? first->joined_ts : a->last_ts;
+out:
+    return err;
+}
+
 static enum err take_tables(struct looking *k, struct rebuilt *c)
 {
     const struct authority *a = &k->now;
+    uint64_t low = a->first_seq > 1 ? a->first_seq - 1 : 1;
     struct seen changed;
-    struct entry first;
     enum err err;
 
-    TRY(convlog_entry(k->store, k->shard, &a->id, 1, k->need, k->arena, &first));
-    c->a = first.from;
-    c->b = first.peer;
-    c->created = first.ts;
+    TRY(take_origin(k, c));
     if (c->kind != CONV_GROUP)
         goto out;
-    TRY(find(k, CHANGES, a->head - a->ordinal, 1, a->head, &changed));
+    TRY(find(k, CHANGES, a->head - a->ordinal, low, a->head, &changed));
     c->group = (struct group_row){.seq = changed.seq,
                                   .title = a->settings.title,
                                   .description = a->settings.description,
@@ -174,8 +198,8 @@ static enum err take_tables(struct looking *k, struct rebuilt *c)
                                   .announce = a->announce,
                                   .locked = a->locked,
                                   .history_all = a->history_all,
-                                  .creator = first.from,
-                                  .created = first.ts};
+                                  .creator = c->a,
+                                  .created = c->created};
     take_members(k, c);
 out:
     return err;
@@ -220,10 +244,12 @@ static enum err read_next(struct paging *p, struct lsm_need *need)
     const struct conv_id *after = a->n ? &a->v[a->n - 1].conv : a->has_after ? &a->after : NULL;
     struct arena arena = {0};
     struct looking k = {.store = reactor_store(p->r, a->shard), .need = need, .arena = &arena, .shard = a->shard};
+    struct convlog_state next;
     struct rebuilt c = {0};
     enum err err;
 
-    TRY(convlog_next(k.store, a->shard, after, need, &c.conv));
+    TRY(convlog_next(k.store, a->shard, after, false, need, &next));
+    c.conv = next.id;
     TRY(read_conv(p, &k, &c));
     if (a->what & REBUILD_OWED)
         shards_unsettle(reactor_shards(p->r), &c.conv);

@@ -183,8 +183,12 @@ static void apply_in_memory(struct appended *a)
         conv_members_changed(c);
         c->changing--;
     }
-    if (c->is_deep && c->changing)
+    if (c->is_deep && c->changing) {
+        c->ahead.first_seq = c->now.first_seq;
+        c->ahead.first_ordinal = c->now.first_ordinal;
+        c->ahead.retention_ms = c->now.retention_ms;
         return;
+    }
     arena_deinit(&c->ahead_arena); /* nothing but messages is under way, so `ahead` borrows from `now` again */
     c->is_deep = false;
     conv_tidy(c);
@@ -217,7 +221,7 @@ static enum err apply(struct shards *s, struct appended *a)
     if (is_entry(a))
         return apply_entry(s, a);
     err = convlog_put(conv_store(s->r, c), c->shard, &a->rec, &c->now);
-    if (err == ERR_OK && a->rec.kind == RECORD_ERASE)
+    if (err == ERR_OK && (a->rec.kind == RECORD_ERASE || a->rec.kind == RECORD_FORGET))
         tail_drop(&s->tails, c); /* what it copied is no more */
     return err;
 }

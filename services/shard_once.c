@@ -50,6 +50,24 @@ static void hold_once(struct conv *c)
         shard_hold(c);
 }
 
+/* The entry is no more, but for what its repeat is told. Where the index has no time (only of a write that changed
+ * nothing, which had no entry of its own) it is the conversation's latest. */
+static enum err recall(struct reactor *r, struct work *w, struct lsm_need *need, uint64_t seq, struct entry *first)
+{
+    const struct entry *e = &w->log.rec.entry;
+    struct conv *c = w->conv;
+    int64_t ts = c->now.last_ts;
+    enum err err = convlog_forgotten_ts(conv_store(r, c), c->shard, e->cid_hash, need, &ts);
+
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return err;
+    *first = *e;
+    first->conv = c->id;
+    first->seq = seq;
+    first->ts = ts;
+    return ERR_OK;
+}
+
 /* Looks into the index; for what is there, reads the entry, since its time belongs to the answer. */
 static enum err look_up(struct reactor *r, struct work *w, struct lsm_need *need, struct entry *first)
 {
@@ -62,6 +80,8 @@ static enum err look_up(struct reactor *r, struct work *w, struct lsm_need *need
         return err;
     if (print != e->fingerprint)
         return ERR_EXISTS;
+    if (seq < c->now.first_seq)
+        return recall(r, w, need, seq, first);
     err = convlog_entry(conv_store(r, c), c->shard, &c->id, seq, need, &w->q->arena, first);
     return err == ERR_NOT_FOUND ? ERR_CORRUPT : err; /* an index never runs ahead of its entries */
 }

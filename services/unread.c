@@ -10,6 +10,10 @@ static enum err ordinal_at(const struct reactor *r, const struct conv *c, uint64
     struct entry e;
     enum err err;
 
+    if (seq + 1 == a->first_seq) { /* what is below is no more */
+        *out = a->first_ordinal;
+        return ERR_OK;
+    }
     if (seq == 0 || a->ordinal == a->head || seq >= a->head) {
         *out = seq >= a->head ? a->ordinal : seq;
         return ERR_OK;
@@ -24,7 +28,7 @@ static enum err ordinal_at(const struct reactor *r, const struct conv *c, uint64
 enum err unread_count(const struct reactor *r, const struct conv *c, const struct member *m, struct lsm_need *need,
                       uint64_t *out)
 {
-    uint64_t head = conv_committed(c)->head, n = 0;
+    uint64_t head = conv_committed(c)->head, first = conv_committed(c)->first_seq, n = 0;
 
     for (size_t i = 0; i < m->n_ranges; i++) {
         uint64_t to = m->ranges[i].to && m->ranges[i].to < head ? m->ranges[i].to : head;
@@ -32,6 +36,8 @@ enum err unread_count(const struct reactor *r, const struct conv *c, const struc
         uint64_t upto = 0, already = 0;
         enum err err;
 
+        if (before + 1 < first)
+            before = first - 1;
         if (to <= before)
             continue;
         err = ordinal_at(r, c, to, need, &upto);

@@ -5,7 +5,8 @@
 #pragma once
 #include "services/shard.h"
 
-/* Messages above the member's `read` inside its visible ranges. AGAIN: call again when `need` is loaded (reactor_read).
+/* Messages above the member's `read` inside its visible ranges, of those that are kept. AGAIN: call again when `need`
+ * is loaded (reactor_read).
  */
 enum err unread_count(const struct reactor *r, const struct conv *c, const struct member *m, struct lsm_need *need,
                       uint64_t *out);

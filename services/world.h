@@ -23,7 +23,8 @@ struct world_limits {
     uint64_t user_groups;    /* that one user may be, or have been, in; 0: 20,000 */
     int64_t erase_within_ms; /* until what was erased has left the files; 0: a day */
     uint64_t max_lag;    /* bytes of a log that the tables, or what is owed, may lack before it is detached; 0: 1 GiB */
-    uint64_t tables_lag; /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
+    uint64_t retention_ms; /* how old an entry may get where its conversation says nothing; 0: any age */
+    uint64_t tables_lag;   /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
 };
 struct world {
     struct env *env;
@@ -38,7 +39,7 @@ struct world {
     struct account_gate *gate;             /* passwords, of all reactors */
     _Atomic uint64_t revocations; /* counted up between a token's death and its announcement: see proto/auth.h */
     _Atomic uint64_t tables_lag;  /* rows in the reactors' logs that the tables don't have yet, about */
-    _Atomic uint64_t erasings;    /* how many ERASE records were committed since the start */
+    _Atomic uint64_t erasings;    /* how many ERASE and FORGET records were committed since the start */
     _Atomic bool draining;
 };
 /* The tables have so much to catch up with that nobody should give them much more. */

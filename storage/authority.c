@@ -6,7 +6,8 @@
  * (by cursor, then by id: so what is kept depends on the receipts and not on their order or repetition).
  *
  * Replay may give what was applied before: entries at or below the head are skipped, receipts take the larger value,
- * and a block's last record is always replayed too. So applying a sequence twice leaves what applying it once leaves.
+ * and a block's or a retention's last record is always replayed too. So applying a sequence twice leaves what applying
+ * it once leaves.
  *
  * A message costs O(log members) for its author and for each user it mentions. Only a change of members walks them
  * all. */
@@ -312,7 +313,8 @@ static void become(struct authority *a, const struct conv_id *id, enum conv_kind
 {
     a->id = *id;
     a->kind = kind;
-    a->first_seq = 1;
+    if (a->first_seq == 0)
+        a->first_seq = 1;
 }
 
 static void become_pair(struct authority *a, const struct conv_id *id, user_id x, user_id y)
@@ -359,6 +361,19 @@ static void apply_entry(struct authority *a, const struct entry *e, struct arena
     a->last_ts = e->ts;
 }
 
+/* The head never falls, and rises only where an import begins. */
+static void apply_forget(struct authority *a, const struct forget_record *f)
+{
+    if (f->first_seq <= a->first_seq)
+        return;
+    a->first_seq = f->first_seq;
+    a->first_ordinal = f->ordinal;
+    if (a->head + 1 < f->first_seq) {
+        a->head = f->first_seq - 1;
+        a->ordinal = f->ordinal;
+    }
+}
+
 static void apply_block(struct authority *a, const struct block_record *b)
 {
     if (a->kind == 0)
@@ -377,6 +392,10 @@ void authority_apply(struct authority *a, const struct record *r, struct arena *
         apply_receipt(a, &r->receipt, arena);
     else if (r->kind == RECORD_BLOCK)
         apply_block(a, &r->block);
+    else if (r->kind == RECORD_RETENTION && a->kind)
+        a->retention_ms = r->retention.retention_ms;
+    else if (r->kind == RECORD_FORGET && a->kind)
+        apply_forget(a, &r->forget);
 }
 
 static void *copy(struct arena *arena, const void *v, size_t n, size_t size)

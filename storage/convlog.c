@@ -2,6 +2,8 @@
  *
  *   key                                          value
  *   shard 1  'c'  conv 16  1                     state: version 1, kind 1, head 8, ordinal 8, first_seq 8, last_ts 8;
+ *                                                of version 2 also: first_ordinal 8, retention 8 (ms; 0: the server's,
+ *                                                all ones: forever);
  *                                                of a pair also: user 8, user 8, blocked 1, members 1 (0 before the
  *                                                first message), joined_ts 8, the cursors of each member
  *   shard 1  'c'  conv 16  2                     settings: version 1, has 1, on 1, title, description, picture (fields)
@@ -10,7 +12,9 @@
  *   shard 1  'c'  conv 16  4  user 8 (big e.)    version 1, the cursors: delivered 8, read 8, devices 1 (device 8,
  *                                                delivered 8)…, mentions 1 (seq 8)…
  *   shard 1  'c'  conv 16  9  seq 8 (big e.)     entry: the record's bytes
- *   shard 1  'i'  cid_hash 16                    cid index: seq 8, fingerprint 8
+ *   shard 1  'i'  cid_hash 16                    cid index: seq 8, fingerprint 8; of a forgotten entry also: ts 8
+ *   shard 1  'r'  conv 16                        version 1: it has a retention of its own
+ *   shard 1  't'                                 version 1, ms 8: when it was last looked at for what is too old
  *   shard 1  'x'  expires_at 8, conv 16, seq 8   nothing: the message expires then (convlog_expiry.h)
  *
  * All that belongs to a conversation is side by side: one scan of 1 to 4 loads an authority, one of 9 reads a page. The
@@ -24,9 +28,13 @@
  * Erasing puts the entry again, as a stub, and takes it out of the index of what expires; its cid stays, so that a
  * repeat of the send is found and makes nothing new.
  *
- * Invariants: what one record puts becomes durable together (lsm.h); seqs 1..head each have an entry; every entry has
- * its cid; cursors exist only of members; a pair has no keys 2, 3 and 4. A value that breaks them is CORRUPT, never
- * guessed. */
+ * Forgetting deletes the oldest entries, and first_seq says where those that are left begin. Their cids stay, too, and
+ * get the time, which was in the entry only. The head is never forgotten: it becomes a stub. A state is of version 2
+ * from the first of it on.
+ *
+ * Invariants: what one record puts becomes durable together (lsm.h); seqs first_seq..head each have an entry, those
+ * below have none; every entry has its cid; cursors exist only of members; a pair has no keys 2, 3 and 4. A value that
+ * breaks them is CORRUPT, never guessed. */
 #include "storage/convlog.h"
 #include "storage/convlog_codec.h"
 #include "storage/convlog_expiry.h"
@@ -129,10 +137,12 @@ static enum err put_entry(struct putting *p, const struct entry *e, struct str b
     struct key key = key_of_number(p->shard, &e->conv, WHAT_ENTRY, e->seq);
     enum err err;
 
-    TRY(lsm_put(p->lsm, key_str(&key), bytes));
-    if (e->expires_at && !e->gone)
-        TRY(convlog_expiry_put(p->lsm, p->shard, e));
-    TRY(put_cid(p, e));
+    if (e->seq >= p->now->first_seq) { /* else replay begins before it was forgotten */
+        TRY(lsm_put(p->lsm, key_str(&key), bytes));
+        if (e->expires_at && !e->gone)
+            TRY(convlog_expiry_put(p->lsm, p->shard, e));
+        TRY(put_cid(p, e));
+    }
     if (e->conv_kind == CONV_GROUP)
         TRY(put_group_entry(p, e));
 out:
@@ -143,9 +153,11 @@ static enum err put_stub(struct putting *p, const struct entry *e)
 {
     enum err err = ERR_OK;
 
-    buf_clear(&p->value);
-    record_encode(&(struct record){.kind = RECORD_ENTRY, .entry = *e}, &p->value);
-    TRY(put(p, key_of_number(p->shard, &e->conv, WHAT_ENTRY, e->seq)));
+    if (e->seq >= p->now->first_seq) {
+        buf_clear(&p->value);
+        record_encode(&(struct record){.kind = RECORD_ENTRY, .entry = *e}, &p->value);
+        TRY(put(p, key_of_number(p->shard, &e->conv, WHAT_ENTRY, e->seq)));
+    }
     if (e->expires_at)
         TRY(convlog_expiry_delete(p->lsm, p->shard, &(struct expiring){e->expires_at, e->conv, e->seq}));
 out:
@@ -161,6 +173,41 @@ static enum err put_stubs(struct putting *p, const struct erase_record *e)
     lsm_erased(p->lsm, e->ts);
     for (size_t i = 0; i < e->n; i++)
         TRY(put_stub(p, &e->stubs[i]));
+out:
+    return err;
+}
+
+static enum err put_forgotten(struct putting *p, const struct forget_record *f)
+{
+    enum err err = ERR_OK;
+
+    lsm_erased(p->lsm, f->ts);
+    for (size_t i = 0; i < f->n; i++) {
+        struct key key = key_of_number(p->shard, &f->conv, WHAT_ENTRY, f->from + i);
+        TRY(lsm_delete(p->lsm, key_str(&key)));
+        buf_clear(&p->value);
+        cid_encode_forgotten(f->from + i, &f->v[i], &p->value);
+        TRY(put(p, key_of_cid(p->shard, f->v[i].cid_hash)));
+    }
+    TRY(put_state(p));
+out:
+    return err;
+}
+
+/* Those that have one of their own are found without looking at all the others. */
+static enum err put_retention(struct putting *p)
+{
+    struct key key = key_of_retention(p->shard, &p->now->id);
+    enum err err;
+
+    TRY(put_state(p));
+    if (p->now->retention_ms == RETENTION_SERVER) {
+        TRY(lsm_delete(p->lsm, key_str(&key)));
+    } else {
+        buf_clear(&p->value);
+        enc_add_u8(&p->value, 1);
+        TRY(put(p, key));
+    }
 out:
     return err;
 }
@@ -182,6 +229,10 @@ enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r
         err = put_cid(&p, &r->entry);
     } else if (r->kind == RECORD_ERASE) {
         err = put_stubs(&p, &r->erase);
+    } else if (r->kind == RECORD_RETENTION) {
+        err = put_retention(&p);
+    } else if (r->kind == RECORD_FORGET) {
+        err = put_forgotten(&p, &r->forget);
     } else if (r->kind == RECORD_RECEIPT) {
         err = now->kind == CONV_PAIR ? put_state(&p) : put_cursors(&p, r->receipt.user);
     }

@@ -39,9 +39,11 @@ struct member {
 struct authority {
     struct conv_id id;
     enum conv_kind kind;
-    uint64_t head;      /* the last seq; 0: does not exist (a block may stand before the first) */
-    uint64_t ordinal;   /* messages among 1..head */
-    uint64_t first_seq; /* the oldest kept: 1 */
+    uint64_t head;          /* the last seq; 0: does not exist (a block may stand before the first) */
+    uint64_t ordinal;       /* messages among 1..head */
+    uint64_t first_seq;     /* the oldest kept: 1, until some were forgotten */
+    uint64_t first_ordinal; /* messages below it */
+    uint64_t retention_ms;  /* its own (record.h): RETENTION_SERVER, RETENTION_FOREVER, or an age */
     int64_t last_ts;
     struct group_settings settings;     /* texts owned by the arena */
     bool announce, locked, history_all; /* their effective values */
@@ -52,7 +54,8 @@ struct authority {
     uint32_t members_cap; /* authority.c's */
 };
 
-/* Applies one conversation record to the store: ENTRY, RECEIPT, BLOCK, UNCHANGED, ERASE. It must be given in log order.
+/* Applies one conversation record to the store: ENTRY, RECEIPT, BLOCK, UNCHANGED, ERASE, RETENTION, FORGET. It must be
+ * given in log order.
  * For ENTRY the conversation's head, the cid index and the members it changes are put in the same breath. `now` is the
  * caller's in-memory authority (the committed one), already changed by authority_apply, so nothing is read back; what
  * the record touched is written. LIMIT as lsm_put: some of it may be in; give the same record again. */
@@ -74,12 +77,12 @@ void authority_copy(const struct authority *a, struct arena *arena, struct autho
 /* NOT_FOUND: neither entry nor block. The whole authority, members included: bounded by the group's size. */
 enum err convlog_load(struct lsm *l, uint16_t shard, const struct conv_id *c, struct lsm_need *need,
                       struct arena *arena, struct authority *out);
-/* The first conversation of a shard behind `after`, by the ids' bytes; NULL: the first of all. NOT_FOUND: none. */
-enum err convlog_next(struct lsm *l, uint16_t shard, const struct conv_id *after, struct lsm_need *need,
-                      struct conv_id *out);
 /* The cid index: never expires. */
 enum err convlog_find_cid(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
                           uint64_t *seq, uint64_t *fingerprint);
+/* The time of an entry that is no more, by its cid. NOT_FOUND: that is not kept with this one. */
+enum err convlog_forgotten_ts(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
+                              int64_t *ts);
 enum err convlog_entry(struct lsm *l, uint16_t shard, const struct conv_id *c, uint64_t seq, struct lsm_need *need,
                        struct arena *arena, struct entry *out);
 /* Entries of [from, to] ascending, until max_entries or max_bytes of stored bytes (at least one). newest_first: those
@@ -122,7 +125,19 @@ void convlog_replay_fetch(const struct convlog_replay *r, unsigned kind, struct 
 void convlog_replay_defer(struct convlog_replay *r);
 MUST_CHECK enum err convlog_replay_settle(struct convlog_replay *r, struct lsm *l);
 
-/* Which of 1..head a member may see. */
+/* The conversations of a shard, one after the other, for who looks at all of them: the next behind `after` (NULL: the
+ * first), without its members. `own`: only those with a retention of their own. NOT_FOUND: no more. */
+struct convlog_state {
+    struct conv_id id;
+    uint64_t head, first_seq, retention_ms;
+};
+enum err convlog_next(struct lsm *l, uint16_t shard, const struct conv_id *after, bool own, struct lsm_need *need,
+                      struct convlog_state *out);
+/* When the shard's conversations were last looked at for what is too old, ms since 1970; 0: never. */
+enum err convlog_swept(struct lsm *l, uint16_t shard, struct lsm_need *need, int64_t *ms);
+MUST_CHECK enum err convlog_put_swept(struct lsm *l, uint16_t shard, int64_t ms);
+
+/* Which of 1..head a member may see; some of it may be forgotten. */
 bool member_sees(const struct member *m, uint64_t seq);
 uint64_t member_last_visible(const struct member *m, uint64_t head);         /* 0: nothing */
 const struct member *authority_member(const struct authority *a, user_id u); /* NULL: never was one */

@@ -1,7 +1,8 @@
 #include "storage/convlog_codec.h"
 #include "storage/authority.h"
 
-enum { VERSION = 1, SPACE_CONV = 'c', SPACE_CID = 'i', PREFIX = CONVLOG_FILTER_PREFIX };
+enum { VERSION = 1, STATE_VERSION = 2, SPACE_CONV = 'c', SPACE_CID = 'i', PREFIX = CONVLOG_FILTER_PREFIX };
+enum { SPACE_RETENTION = 'r', SPACE_SWEPT = 't', CID_BYTES = 16, CID_FORGOTTEN_BYTES = 24 };
 enum { HAS_TITLE = 1, HAS_DESCRIPTION = 2, HAS_PICTURE = 4, HAS_ANNOUNCE = 8, HAS_LOCKED = 16, HAS_HISTORY = 32 };
 enum { ANNOUNCE_ON = 1, LOCKED_ON = 2, HISTORY_ALL = 4 };
 _Static_assert(MENTIONS_KEPT < 256 && DEVICES_KEPT < 256, "their counts are bytes");
@@ -35,32 +36,9 @@ struct key key_of_number(uint16_t shard, const struct conv_id *c, enum what what
 
 struct key key_of_cid(uint16_t shard, const uint8_t cid_hash[16]) { return prefix(shard, SPACE_CID, cid_hash); }
 
-struct key key_behind(uint16_t shard, const struct conv_id *c)
-{
-    static const struct conv_id none;
-    struct key k = prefix(shard, SPACE_CONV, c ? c->b : none.b);
+struct key key_of_retention(uint16_t shard, const struct conv_id *c) { return prefix(shard, SPACE_RETENTION, c->b); }
 
-    if (c)
-        k.b[k.len++] = (char)UINT8_MAX; /* no `what` is so large */
-    return k;
-}
-
-struct key key_end(uint16_t shard)
-{
-    static const struct conv_id none;
-    struct key k = prefix(shard, SPACE_CONV + 1, none.b);
-
-    k.len = 2;
-    return k;
-}
-
-bool key_conv(struct str key, struct conv_id *out)
-{
-    if (key.len <= PREFIX || key.p[1] != SPACE_CONV)
-        return false;
-    memcpy(out->b, key.p + 2, sizeof out->b);
-    return true;
-}
+struct key key_of_swept(uint16_t shard) { return (struct key){{(char)shard, SPACE_SWEPT}, 2}; }
 
 bool key_parse(struct str key, enum what *what, uint64_t *number)
 {
@@ -105,14 +83,21 @@ static void add_pair(struct buf *out, const struct authority *a)
         add_cursors(out, &a->members[i]);
 }
 
+/* The least version that can say it: 2 for what only retention makes. */
+static bool is_retained(const struct authority *a) { return a->first_seq > 1 || a->retention_ms != RETENTION_SERVER; }
+
 void state_encode(const struct authority *a, struct buf *out)
 {
-    enc_add_u8(out, VERSION);
+    enc_add_u8(out, is_retained(a) ? STATE_VERSION : VERSION);
     enc_add_u8(out, (uint8_t)a->kind);
     enc_add_u64(out, a->head);
     enc_add_u64(out, a->ordinal);
     enc_add_u64(out, a->first_seq);
     enc_add_u64(out, (uint64_t)a->last_ts);
+    if (is_retained(a)) {
+        enc_add_u64(out, a->first_ordinal);
+        enc_add_u64(out, a->retention_ms);
+    }
     if (a->kind == CONV_PAIR)
         add_pair(out, a);
 }
@@ -151,13 +136,26 @@ void cid_encode(const struct entry *e, struct buf *out)
     enc_add_u64(out, e->fingerprint);
 }
 
+void cid_encode_forgotten(uint64_t seq, const struct forgotten *f, struct buf *out)
+{
+    enc_add_u64(out, seq);
+    enc_add_u64(out, f->fingerprint);
+    enc_add_u64(out, (uint64_t)f->ts);
+}
+
 /* ---- reading ---- */
+
+static enum err get_version(struct dec *d, uint8_t most, uint8_t *version)
+{
+    *version = dec_get_u8(d);
+    return !dec_ok(d) || *version == 0 ? ERR_CORRUPT : *version > most ? ERR_UNSUPPORTED : ERR_OK;
+}
 
 static enum err check_version(struct dec *d)
 {
-    uint8_t version = dec_get_u8(d);
+    uint8_t version;
 
-    return !dec_ok(d) || version == 0 ? ERR_CORRUPT : version > VERSION ? ERR_UNSUPPORTED : ERR_OK;
+    return get_version(d, VERSION, &version);
 }
 
 static enum err finish(const struct dec *d) { return dec_done(d) ? ERR_OK : ERR_CORRUPT; }
@@ -229,10 +227,21 @@ static void get_pair(struct dec *d, struct arena *arena, struct authority *a)
     }
 }
 
+/* first_seq is at most the head, but between the records that an import begins with. */
+static void get_retained(struct dec *d, struct authority *a)
+{
+    a->first_ordinal = dec_get_u64(d);
+    a->retention_ms = dec_get_u64(d);
+    d->failed |= a->first_seq == 0 || a->first_seq > a->head + 1 || a->first_ordinal >= a->first_seq ||
+                 a->first_ordinal > a->ordinal;
+    d->failed |= a->retention_ms > INT64_MAX && a->retention_ms != RETENTION_FOREVER;
+}
+
 enum err state_decode(struct str value, struct arena *arena, struct authority *a)
 {
     struct dec d = dec_of(value);
-    enum err err = check_version(&d);
+    uint8_t version;
+    enum err err = get_version(&d, STATE_VERSION, &version);
 
     if (err != ERR_OK)
         return err;
@@ -243,6 +252,8 @@ enum err state_decode(struct str value, struct arena *arena, struct authority *a
     a->last_ts = get_ts(&d);
     d.failed |= a->kind != CONV_PAIR && a->kind != CONV_GROUP;
     d.failed |= a->ordinal > a->head || a->head > SEQ_MAX;
+    if (version >= 2)
+        get_retained(&d, a);
     if (a->kind == CONV_PAIR && dec_ok(&d))
         get_pair(&d, arena, a);
     return finish(&d);
@@ -321,9 +332,17 @@ enum err member_decode(struct str value, struct arena *arena, struct member *m)
 
 enum err cid_decode(struct str value, uint64_t *seq, uint64_t *fingerprint)
 {
-    if (value.len != 16)
+    if (value.len != CID_BYTES && value.len != CID_FORGOTTEN_BYTES)
         return ERR_CORRUPT;
     *seq = dec_u64(value.p);
     *fingerprint = dec_u64(value.p + 8);
+    return ERR_OK;
+}
+
+enum err cid_decode_ts(struct str value, int64_t *ts)
+{
+    if (value.len != CID_FORGOTTEN_BYTES)
+        return value.len == CID_BYTES ? ERR_NOT_FOUND : ERR_CORRUPT;
+    *ts = (int64_t)dec_u64(value.p + CID_BYTES);
     return ERR_OK;
 }

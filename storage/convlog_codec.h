@@ -16,10 +16,8 @@ enum what { WHAT_STATE = 1, WHAT_SETTINGS = 2, WHAT_MEMBER = 3, WHAT_CURSORS = 4
 struct key key_of(uint16_t shard, const struct conv_id *c, enum what what);
 struct key key_of_number(uint16_t shard, const struct conv_id *c, enum what what, uint64_t n); /* a user or a seq */
 struct key key_of_cid(uint16_t shard, const uint8_t cid_hash[16]);
-/* Behind everything of `c`, and before all that follows; NULL: before everything of the shard's conversations. */
-struct key key_behind(uint16_t shard, const struct conv_id *c);
-struct key key_end(uint16_t shard);                 /* behind everything of them */
-bool key_conv(struct str key, struct conv_id *out); /* false: it is not a conversation's */
+struct key key_of_retention(uint16_t shard, const struct conv_id *c);
+struct key key_of_swept(uint16_t shard);
 static inline struct str key_str(const struct key *k) { return str_of(k->b, k->len); }
 /* False when it is not a key of a conversation. The number is 0 where there is none. */
 bool key_parse(struct str key, enum what *what, uint64_t *number);
@@ -29,6 +27,7 @@ void settings_encode(const struct authority *a, struct buf *out);
 void member_encode(const struct member *m, struct buf *out);
 void cursors_encode(const struct member *m, struct buf *out);
 void cid_encode(const struct entry *e, struct buf *out);
+void cid_encode_forgotten(uint64_t seq, const struct forgotten *f, struct buf *out);
 
 /* CORRUPT; UNSUPPORTED for the version of a later program. The state of a pair brings its members. */
 enum err state_decode(struct str value, struct arena *arena, struct authority *a);
@@ -36,6 +35,7 @@ enum err settings_decode(struct str value, struct arena *arena, struct authority
 enum err member_decode(struct str value, struct arena *arena, struct member *m);
 enum err cursors_decode(struct str value, struct arena *arena, struct member *m);
 enum err cid_decode(struct str value, uint64_t *seq, uint64_t *fingerprint);
+enum err cid_decode_ts(struct str value, int64_t *ts); /* NOT_FOUND: it has none */
 
 /* What a caller has left to it that will put it itself, before lsm_applied. */
 struct convlog_late {

@@ -80,36 +80,6 @@ out:
     return err;
 }
 
-struct finding {
-    struct conv_id conv;
-    bool is_there, is_fine;
-};
-
-static bool find_each(void *arg, struct str key, struct str value)
-{
-    struct finding *f = arg;
-
-    (void)value;
-    f->is_there = true;
-    f->is_fine = key_conv(key, &f->conv);
-    return false;
-}
-
-enum err convlog_next(struct lsm *l, uint16_t shard, const struct conv_id *after, struct lsm_need *need,
-                      struct conv_id *out)
-{
-    struct key from = key_behind(shard, after), to = key_end(shard);
-    struct finding f = {0};
-    enum err err;
-
-    TRY(lsm_scan(l, key_str(&from), key_str(&to), 1, need, find_each, &f));
-    TRY(f.is_there ? ERR_OK : ERR_NOT_FOUND);
-    TRY(f.is_fine ? ERR_OK : ERR_CORRUPT);
-    *out = f.conv;
-out:
-    return err;
-}
-
 /* ---- single values ---- */
 
 enum err convlog_find_cid(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
@@ -121,6 +91,20 @@ enum err convlog_find_cid(struct lsm *l, uint16_t shard, const uint8_t cid_hash[
 
     TRY(lsm_get(l, key_str(&key), need, &value));
     TRY(cid_decode(buf_get(&value), seq, fingerprint));
+out:
+    buf_deinit(&value);
+    return err;
+}
+
+enum err convlog_forgotten_ts(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
+                              int64_t *ts)
+{
+    struct key key = key_of_cid(shard, cid_hash);
+    struct buf value = {0};
+    enum err err;
+
+    TRY(lsm_get(l, key_str(&key), need, &value));
+    TRY(cid_decode_ts(buf_get(&value), ts));
 out:
     buf_deinit(&value);
     return err;

@@ -218,6 +218,10 @@ static const struct conv_id *conv_of(const struct record *r)
         return &r->block.conv;
     case RECORD_ERASE:
         return &r->erase.conv;
+    case RECORD_RETENTION:
+        return &r->retention.conv;
+    case RECORD_FORGET:
+        return &r->forget.conv;
     default:
         return NULL;
     }
@@ -235,6 +239,8 @@ enum err convlog_replay_record(struct convlog_replay *p, struct lsm *l, uint16_t
     c = conv_of(&r);
     TRY(c ? ERR_OK : ERR_INVALID);
     TRY(find_conv(p, l, shard, c, &known));
+    if (kind == RECORD_FORGET) /* it puts cids that are to stand behind those */
+        TRY(convlog_replay_settle(p, l));
     authority_apply(&known->a, &r, &p->arena);
     if (known->a.kind) /* a receipt of nothing is nothing */
         TRY(convlog_put_bytes(l, shard, &r, body, &known->a, p->defers ? &late : NULL));

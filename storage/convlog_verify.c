@@ -18,6 +18,7 @@ enum { RANGES_KEPT = 2, SAID_MAX = 20 /* gaps of one conversation */ };
 struct logged {
     struct conv_id id;
     bool was_met;
+    uint64_t first_seq; /* as they say; 0: they don't */
     uint32_t n, cap;
     struct range few[RANGES_KEPT], *v; /* ascending, none touches the next */
 };
@@ -137,6 +138,8 @@ void convlog_verify_record(struct convlog_verify *v, unsigned kind, struct str b
         say(v, &CONV_NONE, "a record of kind %u in a log is whole and cannot be read: %s", kind, err_text(err));
     else if (r.kind == RECORD_ENTRY && is_wanted)
         add_seq(find_logged(v, &r.entry.conv, true), r.entry.seq);
+    else if (r.kind == RECORD_FORGET && is_wanted)
+        find_logged(v, &r.forget.conv, true)->first_seq = r.forget.first_seq;
     arena_deinit(&v->arena);
 }
 
@@ -214,7 +217,7 @@ static void begin_conv(struct convlog_verify *v, const struct conv_id *c)
     if (v->also)
         v->also->was_met = true;
     v->at = 0;
-    v->next = 1;
+    v->next = v->also && v->also->first_seq ? v->also->first_seq : 1;
     v->lost = v->gaps = 0;
     v->counts.conversations++;
 }
@@ -229,6 +232,8 @@ static enum err read_entry(struct convlog_verify *v, uint64_t seq, struct str va
     if (err == ERR_OK)
         expiry_check_entry(&v->expiry, v->shard, &r.entry);
     arena_deinit(&v->arena);
+    if (seq < v->now.first_seq)
+        say(v, &v->conv, "entry %" PRIu64 " is there, though it was forgotten", seq);
     come_to(v, seq);
     if (v->next == seq)
         v->next = seq + 1;
@@ -249,7 +254,7 @@ static enum err read_state(struct convlog_verify *v, struct str value)
     enum err err = state_decode(value, &v->arena_now, &v->now);
 
     v->has_state = err == ERR_OK;
-    if (err == ERR_OK && v->now.first_seq > 1)
+    if (err == ERR_OK && v->now.first_seq > v->next)
         v->next = v->now.first_seq;
     return err;
 }

@@ -4,9 +4,10 @@
  * after each.
  *
  * After each start: every record that was told to be durable is there, and each that an earlier start found; behind
- * them at most a prefix of the rest. A conversation's entries are 1 to its head, each once, as they were sent, or as
- * stubs if a record that is left erases them, purges or not; its authority is what its records make; each cid leads to
- * its seq; the index of what expires names those that have their content and expire, and nothing else. */
+ * them at most a prefix of the rest. A conversation's entries are its first_seq to its head, each once, as they were
+ * sent, or as stubs if a record that is left erases them, purges or not; those below are no more. Its authority is what
+ * its records make; each cid leads to its seq, and of a forgotten entry to its time; the index of what expires names
+ * those that have their content and expire, and of others at most such as are no more. */
 #include "base/enc.h"
 #include "storage/convlog_expiry.h"
 #include "tests/lib/simwalk.h"
@@ -17,7 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CONVS = 5, STORES = 2, LOGS_MAX = 24 };
+                               enum {
+                                   CONVS = 5,
+                                   STORES = 2,
+                                   LOGS_MAX = 24
+                               };
 
 struct logged {
     uint64_t log, pos, next;
@@ -106,6 +111,48 @@ static bool erasing(struct world *w, unsigned conv, struct arena *a, struct reco
     return n > 0;
 }
 
+/* A few of the oldest entries that are in the store. More than one such record may be under way. */
+static bool forgetting(struct world *w, unsigned conv, struct arena *a, struct record *out)
+{
+    const struct authority *now = &w->convs[conv].now;
+    struct forgotten *v = arena_alloc(a, 4 * sizeof *v);
+    struct forget_record f = {.conv = w->convs[conv].ahead.conv, .ts = env_now_ms(env_of(w)), .v = v};
+    struct record r;
+
+    if (now->head <= now->first_seq)
+        return false;
+    f.from = now->first_seq;
+    f.n = 1 + below(w, now->head - now->first_seq < 4 ? now->head - now->first_seq : 4);
+    f.first_seq = f.from + f.n;
+    for (size_t i = 0; i < w->applied; i++) {
+        if (w->v[i].conv != conv || w->v[i].kind != RECORD_ENTRY)
+            continue;
+        assert_ok(record_decode(w->v[i].kind, w->v[i].bytes, a, &r));
+        if (r.entry.seq < f.from || r.entry.seq >= f.first_seq)
+            continue;
+        memcpy(v[r.entry.seq - f.from].cid_hash, r.entry.cid_hash, sizeof v->cid_hash);
+        v[r.entry.seq - f.from].fingerprint = r.entry.fingerprint;
+        v[r.entry.seq - f.from].ts = r.entry.ts;
+        f.ordinal = r.entry.ordinal;
+    }
+    *out = (struct record){.kind = RECORD_FORGET, .forget = f};
+    return true;
+}
+
+static struct record some_record(struct world *w, unsigned conv, struct arena *scratch)
+{
+    struct conv *c = &w->convs[conv];
+    struct record r;
+
+    if (percent(w, 8) && erasing(w, conv, scratch, &r))
+        return r;
+    if (percent(w, 6) && forgetting(w, conv, scratch, &r))
+        return r;
+    if (percent(w, 2) && c->now.head)
+        return model_retention(&c->ahead, below(w, 2) * 86400000);
+    return model_next(&c->ahead);
+}
+
 static bool append(struct world *w)
 {
     unsigned conv = (unsigned)below(w, CONVS);
@@ -117,9 +164,7 @@ static bool append(struct world *w)
 
     if (lsm_is_busy(store_of(w, conv)))
         return false;
-    struct record r;
-    if (!percent(w, 8) || !erasing(w, conv, &scratch, &r))
-        r = model_next(&c->ahead);
+    struct record r = some_record(w, conv, &scratch);
     record_encode(&r, &bytes);
     arena_deinit(&scratch);
     enum err err = stream_append(w->log.stream, (uint8_t)r.kind, shard_of(conv), 0, buf_get(&bytes), &pos);
@@ -468,27 +513,53 @@ out:
     return err;
 }
 
-/* The entries of a conversation that were sent are those that are there. */
-static enum err check_entries(const struct view *v, unsigned conv, uint64_t head, struct arena *arena)
+/* Nothing is left of it but its cid and its time. */
+static enum err check_forgotten(const struct view *v, unsigned conv, const struct logged *sent, struct arena *arena)
+{
+    struct record r;
+    struct entry none;
+    uint64_t found, fingerprint;
+    int64_t ts;
+    enum err err;
+
+    assert_ok(record_decode(sent->kind, sent->bytes, arena, &r));
+    err = convlog_entry(v->store, shard_of(conv), &r.entry.conv, r.entry.seq, NULL, arena, &none);
+    assert_int_not_equal(err, ERR_OK);
+    TRY(err == ERR_NOT_FOUND ? ERR_OK : err);
+    TRY(convlog_find_cid(v->store, shard_of(conv), r.entry.cid_hash, NULL, &found, &fingerprint));
+    TRY(convlog_forgotten_ts(v->store, shard_of(conv), r.entry.cid_hash, NULL, &ts));
+    assert_true(found == r.entry.seq && fingerprint == r.entry.fingerprint && ts == r.entry.ts);
+out:
+    return err;
+}
+
+/* The entries of a conversation that were sent, and not forgotten, are those that are there. */
+static enum err check_entries(const struct view *v, unsigned conv, const struct authority *now, struct arena *arena)
 {
     struct world *w = v->w;
     const struct conv_id *id = &w->convs[conv].ahead.conv;
     struct entry_list list = {0};
-    uint64_t seq = 0, found, fingerprint;
+    uint64_t seq = 0, below_first = now->first_seq - 1, found, fingerprint;
     const bool *erased = erased_of(v, conv, arena);
     enum err err;
 
-    TRY(convlog_read(v->store, shard_of(conv), id, 1, head, SIZE_MAX, SIZE_MAX, false, NULL, arena, &list));
+    TRY(convlog_read(v->store, shard_of(conv), id, now->first_seq, now->head, SIZE_MAX, SIZE_MAX, false, NULL, arena,
+                     &list));
     for (size_t i = 0; i < w->n; i++) {
         if (w->v[i].conv != conv || w->v[i].kind != RECORD_ENTRY || !is_in(v, &w->v[i]))
             continue;
-        assert_true(seq < list.n);
-        assert_int_equal(list.v[seq].seq, seq + 1);
-        assert_is_entry(&list.v[seq], &w->v[i], erased[seq + 1]);
-        TRY(convlog_find_cid(v->store, shard_of(conv), list.v[seq].cid_hash, NULL, &found, &fingerprint));
-        assert_int_equal(found, ++seq);
+        if (++seq <= below_first) {
+            TRY(check_forgotten(v, conv, &w->v[i], arena));
+            continue;
+        }
+        const struct entry *e = &list.v[seq - now->first_seq];
+        assert_true(seq - below_first <= list.n);
+        assert_int_equal(e->seq, seq);
+        assert_is_entry(e, &w->v[i], erased[seq]);
+        TRY(convlog_find_cid(v->store, shard_of(conv), e->cid_hash, NULL, &found, &fingerprint));
+        assert_int_equal(found, seq);
     }
-    assert_int_equal(seq, list.n);
+    assert_int_equal(seq - below_first, list.n);
     TRY(check_index(v, conv, &list, arena));
 out:
     return err;
@@ -509,7 +580,7 @@ static enum err check_conv(const struct view *v, unsigned conv, const struct aut
     TRY(err);
     assert_true(model_eq(&got, now));
     if (now->head)
-        TRY(check_entries(v, conv, now->head, &arena));
+        TRY(check_entries(v, conv, now, &arena));
 out:
     arena_deinit(&arena);
     assert_true(err == ERR_OK || err == ERR_IO); /* as ordered: nothing is missing or damaged */

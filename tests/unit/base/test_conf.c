@@ -127,6 +127,14 @@ PROMISE(sizes_and_times_have_units)
     assert_int_equal(o.ping, 0);
     assert_ok(load("--ping", "5m", NULL));
     assert_int_equal(o.ping, 300000);
+    assert_ok(load("--ping", "1d", NULL));
+    assert_int_equal(o.ping, 86400000);
+    int64_t ms = 7;
+    assert_true(conf_parse_ms(STR("90d"), &ms) && ms == 90 * 86400000LL);
+    assert_true(conf_parse_ms(STR("0"), &ms) && ms == 0);
+    assert_false(conf_parse_ms(STR("90"), &ms));
+    assert_false(conf_parse_ms(STR("forever"), &ms));
+    assert_false(conf_parse_ms(STR("9223372036854775807d"), &ms));
 }
 
 PROMISE(a_wrong_value_is_told_with_its_option_and_place)

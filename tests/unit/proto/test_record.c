@@ -493,6 +493,84 @@ PROMISE(a_stub_keeps_what_it_is_and_nothing_of_what_it_said)
     buf_deinit(&bytes);
 }
 
+static struct record forgetting(const struct forgotten *v, size_t n)
+{
+    struct record r = {.kind = RECORD_FORGET};
+
+    r.forget = (struct forget_record){.ts = 99, .from = 5, .first_seq = 5 + n, .ordinal = 3, .v = v, .n = n};
+    r.forget.conv.b[3] = 7;
+    return r;
+}
+
+PROMISE(what_is_forgotten_comes_back_as_it_was_and_nothing_else_is_taken)
+{
+    static const struct forgotten v[2] = {{{1, 2}, 77, 1764000000000}, {{3}, 78, 1764000000001}};
+    struct record r = forgetting(v, 2), back;
+    struct arena arena = {0};
+    struct buf bytes = {0};
+
+    record_encode(&r, &bytes);
+    assert_true(bytes.len < 100);
+    assert_ok(record_decode(RECORD_FORGET, buf_get(&bytes), &arena, &back));
+    assert_true(back.forget.ts == 99 && back.forget.from == 5 && back.forget.first_seq == 7 &&
+                back.forget.ordinal == 3 && back.forget.n == 2 && conv_eq(&back.forget.conv, &r.forget.conv));
+    assert_memory_equal(back.forget.v, v, sizeof v);
+    assert_memory_equal(record_subject(RECORD_FORGET, buf_get(&bytes)).p, r.forget.conv.b, sizeof r.forget.conv.b);
+    for (size_t n = 0; n < bytes.len; n++)
+        assert_int_not_equal(record_decode(RECORD_FORGET, str_of(bytes.p, n), &arena, &back), ERR_OK);
+    const struct record wrong[] = {
+        {.kind = RECORD_FORGET, .forget = {.from = 0, .first_seq = 3, .v = v, .n = 2}},
+        {.kind = RECORD_FORGET, .forget = {.from = 5, .first_seq = 6, .v = v, .n = 2}},
+        {.kind = RECORD_FORGET, .forget = {.from = 5, .first_seq = 7, .ordinal = 7, .v = v, .n = 2}},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        buf_clear(&bytes);
+        record_encode(&wrong[i], &bytes);
+        assert_int_equal(record_decode(RECORD_FORGET, buf_get(&bytes), &arena, &back), ERR_CORRUPT);
+    }
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
+}
+
+PROMISE(a_page_of_what_is_forgotten_has_a_bound)
+{
+    struct forgotten v[FORGET_MAX + 1] = {{{0}, 0, 0}};
+    struct record r = forgetting(v, FORGET_MAX), back;
+    struct arena arena = {0};
+    struct buf bytes = {0};
+
+    record_encode(&r, &bytes);
+    assert_ok(record_decode(RECORD_FORGET, buf_get(&bytes), &arena, &back));
+    assert_int_equal(back.forget.n, FORGET_MAX);
+    r = forgetting(v, FORGET_MAX + 1);
+    buf_clear(&bytes);
+    record_encode(&r, &bytes);
+    assert_int_equal(record_decode(RECORD_FORGET, buf_get(&bytes), &arena, &back), ERR_CORRUPT);
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
+}
+
+PROMISE(a_retention_is_the_servers_an_age_or_forever)
+{
+    static const uint64_t ages[] = {RETENTION_SERVER, 1000, INT64_MAX, RETENTION_FOREVER};
+    struct arena arena = {0};
+    struct buf bytes = {0};
+
+    for (size_t i = 0; i < sizeof ages / sizeof ages[0]; i++) {
+        struct record r = {.kind = RECORD_RETENTION, .retention = {.ts = 5, .retention_ms = ages[i]}}, back;
+
+        buf_clear(&bytes);
+        record_encode(&r, &bytes);
+        assert_ok(record_decode(RECORD_RETENTION, buf_get(&bytes), &arena, &back));
+        assert_true(back.retention.retention_ms == ages[i] && back.retention.ts == 5);
+        r.retention.retention_ms = RETENTION_FOREVER - 1;
+        buf_clear(&bytes);
+        record_encode(&r, &bytes);
+        assert_int_equal(record_decode(RECORD_RETENTION, buf_get(&bytes), &arena, &back), ERR_CORRUPT);
+    }
+    buf_deinit(&bytes);
+}
+
 PROMISE(a_message_costs_at_most_110_bytes_beside_its_content)
 {
     struct record r = {.kind = RECORD_ENTRY};
@@ -545,6 +623,9 @@ int main(void)
         HOLDS(what_expires_is_said_in_one_version_and_never_expires_at_the_beginning_of_time),
         HOLDS(an_erasing_has_stubs_that_expired_beside_such_that_never_would),
         HOLDS(a_stub_keeps_what_it_is_and_nothing_of_what_it_said),
+        HOLDS(what_is_forgotten_comes_back_as_it_was_and_nothing_else_is_taken),
+        HOLDS(a_page_of_what_is_forgotten_has_a_bound),
+        HOLDS(a_retention_is_the_servers_an_age_or_forever),
         HOLDS(version_1_is_laid_out_for_ever),
         HOLDS(a_message_costs_at_most_110_bytes_beside_its_content),
         HOLDS(tables_are_fed_by_what_changes_them),

@@ -14,7 +14,8 @@
 #include "proto/metrics.h"
 #include "services/inner.h"
 #include "services/notify.h"
-#include "services/reactor.h"
+#include "services/reactor_state.h"
+#include "services/retention.h"
 #include "services/views.h"
 #include "tests/lib/unit.h"
 #include <pthread.h>
@@ -459,9 +460,30 @@ HELPER void drain_all(struct world_test *w)
     for (unsigned i = 0; i <= w->reactors; i++)
         mailbox_drain(loop_mailbox(w->threads[i].loop));
 }
+/* What walks by itself comes to rest: what it reads must not come home to a reactor that is gone. */
+struct stopping {
+    struct sweep *sweep;
+    bool is_done;
+};
+HELPER void do_stop_sweep(void *arg)
+{
+    struct stopping *s = arg;
+
+    s->is_done = sweep_stop(s->sweep);
+}
+HELPER void stop_sweeps(struct world_test *w)
+{
+    for (unsigned i = 0; i < w->reactors; i++) {
+        struct stopping s = {w->r[i]->sweep, false};
+
+        while (!s.is_done)
+            on_reactor(w, i, do_stop_sweep, &s);
+    }
+}
 /* What is in memory only is lost, as when the process is killed. */
 HELPER void world_close(struct world_test *w)
 {
+    stop_sweeps(w);
     for (unsigned i = 0; i <= w->reactors; i++) {
         loop_stop(w->threads[i].loop);
         pthread_join(w->threads[i].thread, NULL);

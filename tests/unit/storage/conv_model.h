@@ -129,6 +129,14 @@ static inline struct record model_block(struct conv_model *m, user_id blocker, u
     return r;
 }
 
+static inline struct record model_retention(struct conv_model *m, uint64_t ms)
+{
+    struct record r = {.kind = RECORD_RETENTION};
+
+    r.retention = (struct retention_record){m->conv, 1, ms};
+    return r;
+}
+
 static inline struct record model_settings(struct conv_model *m)
 {
     struct record r = model_entry(m, ENTRY_SETTINGS, model_user(m));
@@ -180,7 +188,8 @@ static inline bool model_member_eq(const struct member *a, const struct member *
 static inline bool model_eq(const struct authority *a, const struct authority *b)
 {
     bool same = conv_eq(&a->id, &b->id) && a->kind == b->kind && a->head == b->head && a->ordinal == b->ordinal &&
-                a->first_seq == b->first_seq && a->last_ts == b->last_ts && a->announce == b->announce &&
+                a->first_seq == b->first_seq && a->first_ordinal == b->first_ordinal &&
+                a->retention_ms == b->retention_ms && a->last_ts == b->last_ts && a->announce == b->announce &&
                 a->locked == b->locked && a->history_all == b->history_all && a->pair[0] == b->pair[0] &&
                 a->pair[1] == b->pair[1] && a->blocked[0] == b->blocked[0] && a->blocked[1] == b->blocked[1] &&
                 a->n_members == b->n_members && a->settings.has_title == b->settings.has_title &&

@@ -77,6 +77,33 @@ static void check_ranges(const struct member *m, const uint64_t *want)
 }
 #define RANGES(m, ...) check_ranges(m, (const uint64_t[]){__VA_ARGS__, 0, 0})
 
+static struct record forgetting(struct fixture *f, uint64_t from, uint64_t first_seq, uint64_t ordinal)
+{
+    struct record r = {.kind = RECORD_FORGET};
+
+    r.forget = (struct forget_record){.conv = f->m.conv, .from = from, .first_seq = first_seq, .ordinal = ordinal};
+    return r;
+}
+
+static void what_is_forgotten_only_grows_and_leaves_the_rest(void **state)
+{
+    struct fixture *f = *state;
+
+    apply(f, forgetting(f, 1, 5, 4)); /* of nothing it makes nothing */
+    assert_int_equal(f->a.kind, 0);
+    apply(f, model_created(&f->m, 10, 3));
+    for (int i = 0; i < 9; i++)
+        apply(f, message(f, 20));
+    apply(f, forgetting(f, 1, 5, 3));
+    apply(f, forgetting(f, 1, 3, 1)); /* given again by a replay */
+    assert_true(f->a.first_seq == 5 && f->a.first_ordinal == 3 && f->a.head == 10 && f->a.ordinal == 9);
+    RANGES(member(f, 30), 1, 0);
+    apply(f, message(f, 20));
+    assert_true(f->a.first_seq == 5 && f->a.head == 11);
+    apply(f, forgetting(f, 5, 100, 80)); /* where an import begins */
+    assert_true(f->a.first_seq == 100 && f->a.first_ordinal == 80 && f->a.head == 99 && f->a.ordinal == 80);
+}
+
 static void a_created_group_has_its_members_and_settings(void **state)
 {
     struct fixture *f = *state;
@@ -575,6 +602,7 @@ int main(void)
         GROUP(changing_a_group_reads_no_messages),
         GROUP(returning_at_once_leaves_no_gap),
         GROUP(all_history_opens_from_the_first_seq),
+        GROUP(what_is_forgotten_only_grows_and_leaves_the_rest),
         GROUP(who_is_in_is_not_added_and_who_is_out_is_not_removed),
         GROUP(a_leaving_owner_hands_over_to_the_heir),
         GROUP(settings_change_only_what_they_name),

@@ -421,7 +421,7 @@ static void damaged_values_are_refused_at_every_length(void **state)
     for (size_t n = 0; n < cursors.len; n++)
         assert_int_equal(cursors_decode(str_of(cursors.p, n), &f->arena, &m), ERR_CORRUPT);
     for (struct buf *const *b = (struct buf *const[]){&state_value, &settings, &member, &cursors, NULL}; *b; b++)
-        (*b)->p[0] = 2; /* of a later program */
+        (*b)->p[0] = 3; /* of a later program */
     assert_int_equal(state_decode(buf_get(&state_value), &f->arena, &a), ERR_UNSUPPORTED);
     assert_int_equal(settings_decode(buf_get(&settings), &f->arena, &a), ERR_UNSUPPORTED);
     assert_int_equal(member_decode(buf_get(&member), &f->arena, &m), ERR_UNSUPPORTED);
@@ -662,6 +662,190 @@ static void an_erased_message_is_a_stub_and_its_cid_stays(void **state)
     buf_deinit(&bytes);
 }
 
+/* What a sweep would append for the entries from..from+n-1. */
+static struct record forgetting(struct fixture *f, uint64_t from, size_t n)
+{
+    struct forgotten *v = arena_alloc(&f->arena, n * sizeof *v);
+    struct record r = {.kind = RECORD_FORGET};
+    struct entry e = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(convlog_entry(f->lsm, SHARD, &f->m.conv, from + i, NULL, &f->arena, &e), ERR_OK);
+        memcpy(v[i].cid_hash, e.cid_hash, sizeof v[i].cid_hash);
+        v[i].fingerprint = e.fingerprint;
+        v[i].ts = e.ts;
+    }
+    r.forget = (struct forget_record){f->m.conv, 1234, from, from + n, e.ordinal, v, n};
+    return r;
+}
+
+static void check_forgotten(struct fixture *f, uint64_t first)
+{
+    struct entry_list list;
+    struct entry e;
+
+    check_loads_as(f, &f->a);
+    assert_int_equal(f->a.first_seq, first);
+    for (uint64_t seq = 1; seq <= f->a.head; seq++) {
+        uint8_t hash[16];
+        uint64_t found, print;
+        int64_t ts = 0;
+        bool is_gone = seq < first;
+
+        enc_u64(hash, seq);
+        memcpy(hash + 8, f->m.conv.b, 8);
+        assert_int_equal(convlog_entry(f->lsm, SHARD, &f->m.conv, seq, NULL, &f->arena, &e),
+                         is_gone ? ERR_NOT_FOUND : ERR_OK);
+        assert_int_equal(convlog_find_cid(f->lsm, SHARD, hash, NULL, &found, &print), ERR_OK);
+        assert_true(found == seq && print == seq * 7);
+        assert_int_equal(convlog_forgotten_ts(f->lsm, SHARD, hash, NULL, &ts), is_gone ? ERR_OK : ERR_NOT_FOUND);
+        assert_int_equal(ts, is_gone ? 1700000000000 + (int64_t)seq : 0);
+    }
+    assert_int_equal(
+        convlog_read(f->lsm, SHARD, &f->m.conv, first, f->a.head, 1000, 1 << 20, false, NULL, &f->arena, &list),
+        ERR_OK);
+    assert_int_equal(list.n, f->a.head - first + 1);
+}
+
+static void forgotten_entries_are_no_more_and_their_cids_keep_the_time(void **state)
+{
+    struct fixture *f = *state;
+    struct convlog_replay *replay;
+    struct record r, first;
+    struct buf bytes = {0}, old = {0};
+
+    for (enum conv_kind kind = CONV_PAIR; kind <= CONV_GROUP; kind++) {
+        start(f, 9 + kind, kind);
+        apply(f, first = kind == CONV_GROUP ? model_created(&f->m, 10, 3) : model_message(&f->m, 10));
+        buf_clear(&old);
+        record_encode(&first, &old);
+        for (unsigned i = 0; i < 30; i++)
+            apply(f, model_message(&f->m, 10));
+        to_disk(f, CACHE_LARGE);
+        r = forgetting(f, 1, 12);
+        apply(f, r);
+        assert_int_equal(lsm_erased_since(f->lsm), 1234);
+        assert_int_equal(f->a.first_ordinal, kind == CONV_GROUP ? 11 : 12);
+        check_forgotten(f, 13);
+        apply(f, model_message(&f->m, 10));
+        apply(f, forgetting(f, 13, 5));
+        check_forgotten(f, 18);
+        to_disk(f, CACHE_LARGE);
+        check_forgotten(f, 18);
+        /* Replay may begin before all that: an entry does not come back, nor as a stub. */
+        convlog_replay_create(&replay);
+        assert_int_equal(convlog_replay_record(replay, f->lsm, SHARD, RECORD_ENTRY, buf_get(&old)), ERR_OK);
+        struct record erase = {.kind = RECORD_ERASE};
+        struct entry stub = stub_of(f, 20);
+        stub.seq = 3;
+        erase.erase = (struct erase_record){.conv = f->m.conv, .ts = 1234, .stubs = &stub, .n = 1};
+        buf_clear(&bytes);
+        record_encode(&erase, &bytes);
+        assert_int_equal(convlog_replay_record(replay, f->lsm, SHARD, RECORD_ERASE, buf_get(&bytes)), ERR_OK);
+        check_forgotten(f, 18);
+        buf_clear(&bytes);
+        record_encode(&r, &bytes);
+        assert_int_equal(convlog_replay_record(replay, f->lsm, SHARD, RECORD_FORGET, buf_get(&bytes)), ERR_OK);
+        convlog_replay_destroy(replay);
+        check_forgotten(f, 18);
+    }
+    buf_deinit(&bytes);
+    buf_deinit(&old);
+}
+
+static void a_state_is_of_version_1_until_retention_needs_more(void **state)
+{
+    struct fixture *f = *state;
+    struct buf value = {0};
+    struct authority a = {0};
+
+    start(f, 3, CONV_PAIR);
+    for (unsigned i = 0; i < 5; i++)
+        apply(f, model_message(&f->m, 10));
+    state_encode(&f->a, &value);
+    assert_int_equal(value.p[0], 1);
+    value.p[0] = 2; /* it lacks what a version 2 has */
+    assert_int_equal(state_decode(buf_get(&value), &f->arena, &a), ERR_CORRUPT);
+    apply(f, model_retention(&f->m, 90 * 86400000ull));
+    check_loads_as(f, &f->a);
+    buf_clear(&value);
+    state_encode(&f->a, &value);
+    assert_int_equal(value.p[0], 2);
+    for (size_t n = 0; n < value.len; n++)
+        assert_int_equal(state_decode(str_of(value.p, n), &f->arena, &a), ERR_CORRUPT);
+    apply(f, model_retention(&f->m, RETENTION_SERVER));
+    buf_clear(&value);
+    state_encode(&f->a, &value);
+    assert_int_equal(value.p[0], 1);
+    apply(f, forgetting(f, 1, 2));
+    apply(f, model_retention(&f->m, RETENTION_FOREVER));
+    check_loads_as(f, &f->a);
+    f->a.first_seq = f->a.head + 2;
+    buf_clear(&value);
+    state_encode(&f->a, &value);
+    assert_int_equal(state_decode(buf_get(&value), &f->arena, &a), ERR_CORRUPT);
+    f->a.first_seq = 3;
+    f->a.first_ordinal = 3;
+    buf_clear(&value);
+    state_encode(&f->a, &value);
+    assert_int_equal(state_decode(buf_get(&value), &f->arena, &a), ERR_CORRUPT);
+    buf_deinit(&value);
+}
+
+/* Ten conversations; every third has a retention of its own. */
+static void a_walk_meets_each_conversation_once_or_those_with_a_retention(void **state)
+{
+    struct fixture *f = *state;
+    struct convlog_state s;
+    struct conv_id at;
+
+    for (unsigned i = 0; i < 10; i++) {
+        start(f, 50 + i, i % 2 ? CONV_GROUP : CONV_PAIR);
+        apply(f, i % 2 ? model_created(&f->m, 10, 3) : model_message(&f->m, 10));
+        for (unsigned n = 0; n < i; n++)
+            apply(f, model_message(&f->m, 10));
+        if (i % 3 == 0)
+            apply(f, model_retention(&f->m, i + 1));
+        if (i == 3) /* and no longer */
+            apply(f, model_retention(&f->m, RETENTION_SERVER));
+    }
+    to_disk(f, CACHE_LARGE);
+    for (int own = 0; own < 2; own++) {
+        uint64_t heads = 0, ages = 0, n = 0;
+        enum err err;
+
+        while ((err = convlog_next(f->lsm, SHARD, n ? &at : NULL, own, NULL, &s)) == ERR_OK) {
+            assert_true(n == 0 || memcmp(&at, &s.id, sizeof at) < 0);
+            assert_int_equal(s.first_seq, 1);
+            at = s.id;
+            heads += s.head;
+            ages += s.retention_ms;
+            n++;
+        }
+        assert_int_equal(err, ERR_NOT_FOUND);
+        assert_int_equal(n, own ? 3 : 10);
+        assert_int_equal(heads, own ? 1 + 7 + 10 : 55);
+        assert_int_equal(ages, 1 + 7 + 10);
+    }
+    assert_int_equal(convlog_next(f->lsm, SHARD + 1, NULL, false, NULL, &s), ERR_NOT_FOUND);
+}
+
+static void a_shard_keeps_when_it_was_swept(void **state)
+{
+    struct fixture *f = *state;
+    int64_t ms = 7;
+
+    assert_int_equal(convlog_swept(f->lsm, SHARD, NULL, &ms), ERR_OK);
+    assert_int_equal(ms, 0);
+    assert_int_equal(convlog_put_swept(f->lsm, SHARD, 1764000000000), ERR_OK);
+    lsm_applied(f->lsm, 1, ++f->position);
+    to_disk(f, CACHE_LARGE);
+    assert_int_equal(convlog_swept(f->lsm, SHARD, NULL, &ms), ERR_OK);
+    assert_int_equal(ms, 1764000000000);
+    assert_int_equal(convlog_swept(f->lsm, SHARD - 1, NULL, &ms), ERR_OK);
+    assert_int_equal(ms, 0);
+}
+
 static void replay_takes_nothing_else(void **state)
 {
     struct fixture *f = *state;
@@ -706,6 +890,10 @@ int main(void)
         T(a_crash_while_it_waits_is_mended_by_replay),
         T(an_erased_message_is_a_stub_and_its_cid_stays),
         T(replay_takes_nothing_else),
+        T(forgotten_entries_are_no_more_and_their_cids_keep_the_time),
+        T(a_state_is_of_version_1_until_retention_needs_more),
+        T(a_walk_meets_each_conversation_once_or_those_with_a_retention),
+        T(a_shard_keeps_when_it_was_swept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

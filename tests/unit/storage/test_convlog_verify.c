@@ -96,6 +96,53 @@ PROMISE(a_conversation_in_store_and_log_is_whole_wherever_the_two_meet)
     }
 }
 
+/* A conversation of 20 begins at 8: so it is whole, in the store or by a record that only the log has, and what stands
+ * below is said. */
+PROMISE(what_was_forgotten_is_no_gap_and_what_is_still_there_is_named)
+{
+    for (int in_log = 0; in_log < 2; in_log++) {
+        struct forgotten v[7] = {{{0}, 0, 0}};
+        struct record r = {.kind = RECORD_FORGET};
+        struct convlog_replay *replay;
+        struct buf bytes = {0};
+        struct made m;
+
+        make(&m, CONV_PAIR, 20, 20, 21);
+        for (uint64_t seq = 1; seq < 8 && in_log; seq++) /* as of an import, whose log has no such entries */
+            forget_entry(&m, seq);
+        r.forget = (struct forget_record){m.model.conv, 1, 1, 8, 7, v, 7};
+        record_encode(&r, &bytes);
+        convlog_replay_create(&replay);
+        if (in_log)
+            convlog_verify_record(m.v, r.kind, buf_get(&bytes), true);
+        else
+            assert_ok(convlog_replay_record(replay, m.rig.lsm, 0, r.kind, buf_get(&bytes)));
+        check(&m);
+        assert_int_equal(m.f.n, 0);
+        convlog_replay_destroy(replay);
+        buf_deinit(&bytes);
+        end(&m);
+    }
+    struct made m;
+    make(&m, CONV_PAIR, 20, 20, 21);
+    struct authority a = {0};
+    struct arena arena = {0};
+    struct buf value = {0};
+    struct key key = key_of(0, &m.model.conv, WHAT_STATE);
+    assert_ok(convlog_load(m.rig.lsm, 0, &m.model.conv, NULL, &arena, &a));
+    a.first_seq = 4;
+    for (uint64_t seq = 1; seq < 3; seq++)
+        forget_entry(&m, seq);
+    state_encode(&a, &value);
+    assert_ok(lsm_put(m.rig.lsm, key_str(&key), buf_get(&value)));
+    check(&m);
+    assert_int_equal(m.f.n, 1);
+    assert_string_equal(m.f.text, "entry 3 is there, though it was forgotten");
+    buf_deinit(&value);
+    arena_deinit(&arena);
+    end(&m);
+}
+
 PROMISE(each_gap_is_named_with_its_ends)
 {
     struct made m;
@@ -184,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLDS(a_conversation_in_store_and_log_is_whole_wherever_the_two_meet),
         HOLDS(each_gap_is_named_with_its_ends),
+        HOLDS(what_was_forgotten_is_no_gap_and_what_is_still_there_is_named),
         HOLDS(what_the_log_has_fills_a_gap_of_the_store),
         HOLDS(a_lost_state_and_values_that_cannot_be_read_are_named),
         HOLDS(lost_keys_are_told_in_words),

@@ -12,7 +12,6 @@
 op_fn *const op_handlers[OP_COUNT] = {OPS(ROW)};
 
 op_fn *const inner_handlers[INNER_KINDS] = {
-    [INNER_CONV_BATCH] = inner_conv_batch, [INNER_HOLD] = inner_hold,
-    [INNER_MOVE] = inner_move,             [INNER_ERASE] = inner_erase,
-    [INNER_REBUILD] = inner_rebuild,       [INNER_RETENTION] = inner_retention,
+    [INNER_CONV_BATCH] = inner_conv_batch, [INNER_HOLD] = inner_hold,       [INNER_MOVE] = inner_move,
+    [INNER_ERASE] = inner_erase,           [INNER_REBUILD] = inner_rebuild, [INNER_RETENTION] = inner_retention,
 };

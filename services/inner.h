@@ -22,7 +22,7 @@ enum inner_kind {
     INNER_MOVE,       /* struct inner_move (move.h): a step of moving a shard */
     INNER_ERASE,      /* struct inner_erase: a page of a conversation loses its content */
     INNER_REBUILD,    /* struct inner_rebuild (rebuild.h): what some conversations of a shard are, as rows */
-    INNER_RETENTION, /* struct inner_retention: how long a conversation keeps its entries, or a page of them goes */
+    INNER_RETENTION,  /* struct inner_retention: how long a conversation keeps its entries, or a page of them goes */
     INNER_CONV_BATCH, /* struct inner_conv_batch: summaries and entries of many conversations for one viewer (sync,
                          list) */
 };

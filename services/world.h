@@ -22,7 +22,7 @@ struct world_limits {
     uint64_t heads_bytes;    /* of what stays behind of those that had to go; 0: 8 MiB */
     uint64_t user_groups;    /* that one user may be, or have been, in; 0: 20,000 */
     int64_t erase_within_ms; /* until what was erased has left the files; 0: a day */
-    uint64_t max_lag;    /* bytes of a log that the tables, or what is owed, may lack before it is detached; 0: 1 GiB */
+    uint64_t max_lag; /* bytes of a log that the tables, or what is owed, may lack before it is detached; 0: 1 GiB */
     uint64_t retention_ms; /* how old an entry may get where its conversation says nothing; 0: any age */
     uint64_t tables_lag;   /* rows that the tables may be behind before groups are made no larger; 0: 20,000 */
 };

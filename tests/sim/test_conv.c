@@ -18,11 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-                               enum {
-                                   CONVS = 5,
-                                   STORES = 2,
-                                   LOGS_MAX = 24
-                               };
+enum { CONVS = 5, STORES = 2, LOGS_MAX = 24 };
 
 struct logged {
     uint64_t log, pos, next;

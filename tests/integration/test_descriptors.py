@@ -112,14 +112,14 @@ class Late(Few):
 
     async def test_a_late_store_takes_from_the_connections_and_gives_back(self):
         most = await metric(self.server, "parley_sockets_max")
-        for verb, left in (("add", most - 40), ("drain", most)):
+        for verb, left in (("add", most - 72), ("drain", most)):
             status, out, err = await run("parley", "stores", verb, "late", "--data", self.server.data)
             self.assertEqual((status, err), (0, ""), out)
             await self.until_most(left)
 
 
 class LateAndFew(Few):
-    LIMIT = 64 + 40 + 3 * 16 + 64 + 20
+    LIMIT = 64 + 72 + 3 * 16 + 64 + 20
     options = {"threads": 1, "stores": 1}
 
     async def test_a_store_that_finds_no_descriptors_is_not_opened_and_that_is_said(self):

@@ -2,7 +2,7 @@
 """Runs the tests and ends in a line `N passed, N failed`.
 
     tests/run.py unit PROGRAM…          cmocka programs, each test counted
-    tests/run.py integration BUILD [-k PATTERN]   tests/integration/test_*.py against BUILD/parleyd
+    tests/run.py integration BUILD [MODULE.py] [-k PATTERN]   tests/integration/test_*.py against BUILD/parleyd
     tests/run.py all BUILD PROGRAM…     both
     tests/run.py sim SEEDS PROGRAM…     simulations, SEEDS of each, on all cores
 
@@ -72,13 +72,34 @@ def run_sims(seeds, programs):
     return results.count(True), results.count(False)
 
 
-def run_integration(build, pattern):
+def run_module(build, module):
+    """A module's tests in a process of its own, and what it said, when it has ended."""
+    call = [sys.executable, os.path.abspath(__file__), "integration", build, module]
+    done = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    found = re.findall(r"^(\d+) passed, (\d+) failed$", done.stdout, re.M)
+    passed, failed = map(int, found[-1]) if found else (0, 1)
+    said = done.stdout.rsplit("\n", 2)[0] if found else f"{done.stdout}\nFAILED {module} (exit {done.returncode})"
+    print(said, flush=True)
+    return passed, failed
+
+
+def run_modules(build):
+    """They wait more than they work, so as many as there are cores run at once; large ones begin."""
+    folder = os.path.join(HERE, "integration")
+    modules = [m for m in os.listdir(folder) if m.startswith("test_") and m.endswith(".py")]
+    modules.sort(key=lambda m: (-os.path.getsize(os.path.join(folder, m)), m))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda m: run_module(build, m), modules))
+    return sum(p for p, _ in results), sum(f for _, f in results)
+
+
+def run_integration(build, module, pattern):
     os.environ["PARLEY_BUILD"] = os.path.abspath(build)
     sys.path.insert(0, os.path.join(HERE, "integration"))
     loader = unittest.TestLoader()
     if pattern:
         loader.testNamePatterns = [f"*{pattern}*"]
-    suite = loader.discover(os.path.join(HERE, "integration"), pattern="test_*.py")
+    suite = loader.discover(os.path.join(HERE, "integration"), pattern=module)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     for test, why in result.skipped:
@@ -97,7 +118,11 @@ def main(argv):
         passed, failed = run_units(programs)
     if argv[0] in ("integration", "all"):
         pattern = argv[argv.index("-k") + 1] if "-k" in argv else None
-        p, f = run_integration(argv[1], pattern)
+        module = argv[2] if argv[0] == "integration" and len(argv) > 2 and argv[2] != "-k" else None
+        if pattern or module:
+            p, f = run_integration(argv[1], module or "test_*.py", pattern)
+        else:
+            p, f = run_modules(argv[1])
         passed, failed = passed + p, failed + f
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

@@ -350,6 +350,8 @@ static void take_standing(struct importing *m, const json_t *o, struct cursors *
     c->role = str_eq(role, STR("owner")) ? ROLE_OWNER : str_eq(role, STR("admin")) ? ROLE_ADMIN : ROLE_MEMBER;
     c->joined_ts = (int64_t)number_of(o, "joined_at");
     c->joined_seq = number_of(o, "joined_seq");
+    if (c->joined_seq == 0)
+        c->joined_seq = 1;
     if (c->joined_seq >= m->first_seq)
         c->joined_seq = m->first_seq - 1;
 }

@@ -1,6 +1,8 @@
 #include "gateway/outq.h"
 #include <assert.h>
 
+enum { ITEM_COST = 64 }; /* of the queue and the allocator */
+
 enum { CAP_MIN = 8, KIND_REPLY = 0, KIND_ENTRY, KIND_EPHEMERAL };
 
 static struct out_item *at(struct outq *q, uint32_t i)
@@ -48,7 +50,8 @@ static void free_if_empty(struct outq *q)
     q->cap = q->head = 0;
 }
 
-/* The counters, when an item comes (+1) or goes (-1). */
+/* The counters, when an item comes (+1) or goes (-1). A reply counts with what it costs beside its bytes, or pongs of
+ * two bytes, which a stranger can have, would be half a million before they are too much. */
 static void count(struct outq *q, const struct out_item *it, int sign)
 {
     size_t bytes = sign > 0 ? it->len : (size_t)0 - it->len;
@@ -62,7 +65,7 @@ static void count(struct outq *q, const struct out_item *it, int sign)
         q->ephemerals += (uint32_t)sign;
         break;
     default:
-        q->reply_bytes += bytes;
+        q->reply_bytes += sign > 0 ? it->len + ITEM_COST : (size_t)0 - it->len - ITEM_COST;
         break;
     }
 }

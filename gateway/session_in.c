@@ -186,7 +186,7 @@ void session_readable(struct intake_item *it)
 
         if (left.len)
             buf_add(&s->rest, left.p, left.len);
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+    } else if (n == 0 || it->is_hung || (errno != EAGAIN && errno != EINTR)) { /* hung: nothing comes any more */
         session_kill(s);
     }
 }

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-enum { TICKET_KEYS = 80 /* name, HMAC and AES keys, as OpenSSL takes them */ };
+enum { RECORDS_MAX = 64 /* of a read */, TICKET_KEYS = 80 /* name, HMAC and AES keys, as OpenSSL takes them */ };
 
 struct tls {
     _Atomic unsigned refs;
@@ -80,21 +80,24 @@ enum err tls_apply(struct tls *t, void *context)
     return is_applied ? ERR_OK : ERR_IO;
 }
 
-/* SSL_read takes of one TLS record, which is TLS_ROOM bytes at most, and what it leaves of that no poll would show. */
+/* SSL_read takes of one TLS record, which is TLS_ROOM bytes at most, and what it leaves of that no poll would show.
+ * Records may hold a byte each, so their number is bounded too. A handshake message that comes in pieces (no honest
+ * peer's does) would keep everything from being written until its end. */
 ssize_t tls_read(void *connection, char *to, size_t room)
 {
     size_t got = 0;
-    int n = 0;
+    unsigned records = 0;
+    int n, why;
 
     ERR_clear_error();
     do {
         n = SSL_read(connection, to + got, (int)(room - got));
         got += n > 0 ? (size_t)n : 0;
-    } while (n > 0 && room - got >= TLS_ROOM);
-    if (got > 0)
-        return (ssize_t)got; /* what failed after it will fail again */
-    n = SSL_get_error(connection, n);
+    } while (n > 0 && room - got >= TLS_ROOM && ++records < RECORDS_MAX);
+    why = n > 0 ? SSL_ERROR_NONE : SSL_get_error(connection, n); /* before the queue is cleared */
     ERR_clear_error();
-    errno = n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE ? EAGAIN : EIO;
-    return n == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+    if (got > 0 && !SSL_in_init(connection))
+        return (ssize_t)got; /* what failed after it will fail again */
+    errno = SSL_in_init(connection) || (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) ? EIO : EAGAIN;
+    return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
 }

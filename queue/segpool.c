@@ -269,13 +269,21 @@ static struct worn *next_given(struct segpool *p)
     return g;
 }
 
-/* Which one to zero: one that is due; with nothing else to do any. */
-static struct worn *next_scrub(struct segpool *p, bool is_idle)
+/* Which one to zero: one that is due; any, with nothing else to do, or when too few are zero-filled and, while
+ * something is due, none is handed out as it is. */
+static struct worn *to_zero(struct segpool *p, bool is_idle)
 {
     struct worn *w = first_due(&p->old, p->scrubs);
+    bool is_any = is_idle || (p->n_ready < p->ahead && is_any_due(p, p->scrubs));
 
-    w = !w && is_idle ? list_first(&p->old, struct worn, link) : w;
-    return w && !p->ending ? take_old(p, w) : NULL;
+    return !w && is_any ? list_first(&p->old, struct worn, link) : w;
+}
+
+static struct worn *next_scrub(struct segpool *p, bool is_idle)
+{
+    struct worn *w = p->ending ? NULL : to_zero(p, is_idle);
+
+    return w ? take_old(p, w) : NULL;
 }
 
 bool segpool_step(struct segpool *p)
@@ -324,7 +332,7 @@ static void *run(void *arg)
         struct worn *g = next_given(p);
         if (g) {
             take_in(p, g);
-        } else if (p->is_full && !waited && (is_short(p) || first_due(&p->old, p->scrubs))) {
+        } else if (p->is_full && !waited && (is_short(p) || to_zero(p, false))) {
             (void)wait_ms(p, RETRY_MS); /* too early does no harm */
             waited = true;
             continue;

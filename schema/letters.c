@@ -227,5 +227,6 @@ enum err letters_erase_subject(struct db *d, struct str subject)
 
 enum err letters_drop_rebuilt(struct db *d)
 {
-    return db_run(d, "DELETE FROM letters WHERE shard IN (SELECT shard FROM rebuild WHERE what & 1)", "");
+    return db_run(d, "DELETE FROM letters WHERE shard IN (SELECT shard FROM rebuild WHERE what & 1 AND conv IS NULL)",
+                  "");
 }

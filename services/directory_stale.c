@@ -21,11 +21,14 @@ static void roll(struct directory *d)
 {
     bool is_stale = d->stream && stream_is_stale(d->stream);
 
-    if (is_stale && !d->stale.since_ms)
+    if (is_stale && !d->stale.since_ms) {
         d->stale.since_ms = env_now_ms(d->env);
+        d->stale.erases = false;
+    }
     if (!d->stale.since_ms || d->stale.target || !d->stream || (d->stale.ticket && !is_stale))
         return;
-    (void)stream_scrub(d->stream); /* so that no log goes on in an old segment */
+    if (d->stale.erases && !d->stale.ticket)
+        (void)stream_scrub(d->stream); /* so that no log goes on in an old segment */
     if (stream_roll(d->stream) != ERR_OK)
         return; /* no segment is ready: at the next look */
     d->stale.target = stream_end(d->stream);
@@ -40,10 +43,12 @@ enum err directory_stale_checkpoint(struct directory *d)
 
     if (is_due(d))
         err = tables_truncate(d->tables);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         d->stale.since_ms = since;
-    else if (err == ERR_AGAIN) /* a reader was in the way: a checkpoint like any other, and tried again */
+        d->stale.erases = true;
+    } else if (err == ERR_AGAIN) { /* a reader was in the way: a checkpoint like any other, and tried again */
         err = tables_checkpoint(d->tables);
+    }
     roll(d);
     return err;
 }
@@ -53,15 +58,25 @@ int64_t directory_stale_since(const struct directory *d)
     return d->stale.since_ms ? d->stale.since_ms : tables_stale_since(d->tables);
 }
 
+static bool is_done(const struct directory *d)
+{
+    if (!d->stream || d->stale.target)
+        return false;
+    if (d->stale.ticket)
+        return stream_is_scrubbed(d->stream, d->stale.ticket);
+    return !d->stale.erases && !stream_is_stale(d->stream);
+}
+
 void directory_stale_show(struct directory *d)
 {
     int64_t since, now = env_now_ms(d->env);
 
     if (d->stale.target && d->stream && stream_trimmed(d->stream) >= d->stale.target) {
         d->stale.target = 0;
-        d->stale.ticket = stream_scrub(d->stream);
+        if (d->stale.erases && !d->stale.ticket)
+            d->stale.ticket = stream_scrub(d->stream);
     }
-    if (d->stale.ticket && stream_is_scrubbed(d->stream, d->stale.ticket)) {
+    if (d->stale.since_ms && is_done(d)) {
         d->stale.ticket = 0;
         d->stale.since_ms = 0;
     }

@@ -103,6 +103,7 @@ struct directory {
         int64_t since_ms; /* of what is gone from the tables' files and not yet from the log; 0: nothing */
         uint64_t target;  /* up to here the log is to be trimmed for it; 0: it is to be rolled first */
         uint64_t ticket;  /* of the scrub behind that; 0: none yet */
+        bool erases;      /* it was begun by an erasing, not by another log's scrub */
     } stale;              /* directory_stale.c's */
     struct mover *mover;  /* NULL: nothing moves */
     struct rebuilding rebuild;

@@ -138,6 +138,16 @@ static void forget(struct erasing *e, const struct expiring *x)
     (void)!convlog_expiry_delete(conv_store(e->r, e->conv), conv_shard(e->conv), x);
 }
 
+/* What was forgotten is a batch of its own: without its end an idle store could not be flushed. */
+static void settle(struct erasing *e)
+{
+    struct lsm *l = conv_store(e->r, e->conv);
+    uint64_t log = stream_log_id(reactor_stream(e->r));
+
+    if (shards_are_between(reactor_shards(e->r)))
+        lsm_applied(l, log, lsm_position(l, log));
+}
+
 static void take_due(struct erasing *e, const struct entry *v)
 {
     struct inner_erase *p = page_of(e->q);
@@ -153,6 +163,7 @@ static void take_due(struct erasing *e, const struct entry *v)
         else
             p->next = 1; /* the clock was set back since */
     }
+    settle(e);
     put_stubs(e, stubs, n, now);
 }
 

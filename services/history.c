@@ -57,6 +57,8 @@ static enum err read_runs(const struct reactor *r, const struct page *p, const s
         err = conv_read(r, p->c, from, to, p->limit - out->entries, PAGE_BYTES, p->newest_first, need, arena, &run);
         if (err != ERR_OK)
             return err;
+        for (size_t j = 0; m->n_ranges > 1 && j < run.n; j++) /* the next read may move what the tail gave (tail.h) */
+            run.v[j] = arena_dup(arena, run.v[j]);
         out->more |= run.more;
         out->entries += run.n;
         out->bytes += run.bytes;

@@ -25,6 +25,9 @@ struct purge {
     uint64_t since_us; /* when since_ms was set, by a clock that does not jump */
     uint64_t target;   /* of a roll: to be trimmed; 0: none */
     uint64_t ticket;   /* of a scrub; 0: none */
+    uint64_t rolled_us;
+    bool
+        erases; /* what stands before target was erased, and is to be scrubbed; else another's scrub wants it trimmed */
     bool is_said;
 };
 
@@ -81,17 +84,25 @@ static bool has_passed(const struct purge *p, uint64_t now_us, int64_t ms)
     return now_us - p->since_us >= (uint64_t)ms * 1000;
 }
 
-static void roll(struct purge *p)
+/* A log that is only stale asks for no scrub: the one that made it so already waits for its segment, and another would
+ * make others stale, and so on. */
+static void roll(struct purge *p, uint64_t now_us)
 {
     struct stream *s = p->r->stream;
     uint64_t seen = atomic_load(&p->r->world->erasings), target = stream_end(s);
+    bool erases = p->next_ms && !p->ticket;
 
-    (void)stream_scrub(s); /* so that no log, and not this one, goes on in an old segment */
+    if (erases)
+        (void)stream_scrub(s); /* so that no log, and not this one, goes on in an old segment */
     if (stream_roll(s) != ERR_OK)
         return; /* no segment is ready: at the next look */
+    p->target = target;
+    p->erases = erases;
+    p->rolled_us = now_us;
+    if (!erases)
+        return;
     p->seen = seen;
     p->next_ms = 0;
-    p->target = target;
     if (target == 0)
         p->since_ms = 0;
 }
@@ -115,10 +126,20 @@ static void trim(struct purge *p, uint64_t now_us)
     trim_now(p->r->trim);
     if (stream_trimmed(p->r->stream) >= p->target) {
         p->target = 0;
-        p->ticket = stream_scrub(p->r->stream);
-    } else if (!p->is_said && has_passed(p, now_us, p->within_ms / 2)) {
+        if (p->erases)
+            p->ticket = stream_scrub(p->r->stream);
+    } else if (!p->is_said && now_us - p->rolled_us >= (uint64_t)share(p) * 1000) {
         say_late(p);
     }
+}
+
+static bool is_done(const struct purge *p)
+{
+    if (p->target)
+        return false;
+    if (p->ticket)
+        return stream_is_scrubbed(p->r->stream, p->ticket);
+    return !p->next_ms && !stream_is_stale(p->r->stream);
 }
 
 static void look_at_log(struct purge *p, int64_t now)
@@ -135,10 +156,10 @@ static void look_at_log(struct purge *p, int64_t now)
     if (!p->since_ms)
         return;
     if (!p->target && (is_stale || (!p->ticket && has_passed(p, now_us, share(p)))))
-        roll(p);
+        roll(p, now_us);
     if (p->target)
         trim(p, now_us);
-    if (p->ticket && stream_is_scrubbed(p->r->stream, p->ticket)) {
+    if (is_done(p)) {
         p->ticket = 0;
         p->since_ms = 0;
     }

@@ -316,12 +316,21 @@ out:
     return err;
 }
 
+/* Owners change on this thread alone. */
+static bool page_is_owners(const struct directory *d)
+{
+    const struct inner_rebuild *a = d->rebuild.page->result;
+
+    return atomic_load(&d->world->owner_of[a->shard]) == d->rebuild.port;
+}
+
 enum err rebuild_work(struct directory *d)
 {
     if (d->is_stopping || timer_is_set(&d->rebuild.again) || d->rebuild.asked)
         return ERR_OK;
-    if (d->rebuild.page)
+    if (d->rebuild.page && page_is_owners(d))
         return write_page(d);
+    drop_page(d); /* its shard moved: the new owner is asked, from the last conversation done on */
     ask_next(d);
     return ERR_OK;
 }

@@ -250,7 +250,8 @@ static enum err read_next(struct paging *p, struct lsm_need *need)
 
     TRY(convlog_next(k.store, a->shard, after, false, need, &next));
     c.conv = next.id;
-    TRY(read_conv(p, &k, &c));
+    err = read_conv(p, &k, &c);
+    TRY(err == ERR_NOT_FOUND ? ERR_CORRUPT : err); /* only convlog_next says that there are no more */
     if (a->what & REBUILD_OWED)
         shards_unsettle(reactor_shards(p->r), &c.conv);
     keep(&c, &p->q->arena);
@@ -280,6 +281,10 @@ static enum err read_page(struct reactor *r, void *arg, struct lsm_need *need)
 
     p->a->is_owner = atomic_load(&reactor_world(r)->owner_of[p->a->shard]) == port_index(reactor_port(r)) &&
                      reactor_store(r, p->a->shard);
+    if (p->a->is_owner && !shards_are_between(reactor_shards(r))) { /* states may lack: it is asked again */
+        reactor_broken(r, p->q, "rebuild", ERR_LIMIT);
+        return ERR_OK;
+    }
     if (p->a->is_owner)
         err = read_all(p, need);
     if (err == ERR_AGAIN)

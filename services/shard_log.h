@@ -26,7 +26,8 @@ void shards_committed(struct shards *s, uint64_t end);
 /* The shard leaves this reactor: forgets all of its conversations that are idle. True when none is left: then nothing
  * of the shard is under way, and all that was appended is in its store. */
 bool shards_leave(struct shards *s, uint16_t shard);
-/* Every record before it is in the stores, and has been looked at by notify. */
+/* Every record before it is in the stores, and has been looked at by notify. While !shards_are_between, conversations'
+ * states may lack yet. */
 uint64_t shards_applied(const struct shards *s);
 /* What is owed to the conversation's members is made anew: nobody is surely owed nothing. */
 void shards_unsettle(struct shards *s, const struct conv_id *id);

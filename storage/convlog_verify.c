@@ -129,6 +129,13 @@ static void add_seq(struct logged *l, uint64_t seq)
     }
 }
 
+/* A shard that moved has records in several logs, which are not read in their order. */
+static void raise_first(struct logged *l, uint64_t first_seq)
+{
+    if (l->first_seq < first_seq)
+        l->first_seq = first_seq;
+}
+
 void convlog_verify_record(struct convlog_verify *v, unsigned kind, struct str body, bool is_wanted)
 {
     struct record r;
@@ -139,7 +146,7 @@ void convlog_verify_record(struct convlog_verify *v, unsigned kind, struct str b
     else if (r.kind == RECORD_ENTRY && is_wanted)
         add_seq(find_logged(v, &r.entry.conv, true), r.entry.seq);
     else if (r.kind == RECORD_FORGET && is_wanted)
-        find_logged(v, &r.forget.conv, true)->first_seq = r.forget.first_seq;
+        raise_first(find_logged(v, &r.forget.conv, true), r.forget.first_seq);
     arena_deinit(&v->arena);
 }
 

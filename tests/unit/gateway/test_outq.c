@@ -173,9 +173,22 @@ PROMISE(too_many_ephemerals_are_dropped)
     outq_deinit(&q);
 }
 
+PROMISE(small_replies_count_with_what_they_cost)
+{
+    struct outq q = {0};
+
+    for (int i = 0; i < 1000; i++)
+        add_reply(&q, "ok");
+    assert_true(q.reply_bytes >= 1000 * 64);
+    drain(&q);
+    assert_int_equal(q.reply_bytes, 0);
+    outq_deinit(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HOLDS(small_replies_count_with_what_they_cost),
         HOLDS(an_empty_queue_holds_nothing),
         HOLDS(what_goes_in_comes_out_in_order),
         HOLDS(small_items_are_gathered_and_a_single_one_is_not_copied),

@@ -23,6 +23,8 @@ void mailbox_create(size_t bound, mailbox_wake_fn *wake, void *arg, struct mailb
 
 void mailbox_destroy(struct mailbox *m) { mem_free(m); }
 
+struct msg *mailbox_left(struct mailbox *m) { return atomic_exchange_explicit(&m->newest, NULL, memory_order_acquire); }
+
 static void push(struct mailbox *m, struct msg *msg)
 {
     struct msg *old = atomic_load_explicit(&m->newest, memory_order_relaxed);

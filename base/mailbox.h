@@ -17,6 +17,8 @@ typedef void mailbox_wake_fn(void *arg); /* any thread; after the first message 
 
 void mailbox_create(size_t bound, mailbox_wake_fn *wake, void *arg, struct mailbox **out);
 void mailbox_destroy(struct mailbox *m); /* must be empty or abandoned */
+/* What was posted and never ran, the newest first: for who ends it. */
+struct msg *mailbox_left(struct mailbox *m);
 /* For answers and completions, whose number is bounded by what was asked. */
 void mailbox_post(struct mailbox *m, struct msg *msg);
 /* For what may be refused: LIMIT when `bound` messages wait. */

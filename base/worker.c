@@ -32,6 +32,17 @@ static void come_home(struct msg *msg)
     j->done(j);
 }
 
+void jobs_lost(struct mailbox *home)
+{
+    for (struct msg *m = mailbox_left(home), *next; m; m = next) {
+        struct job *j = container_of(m, struct job, msg);
+
+        next = m->next;
+        if (m->run == come_home && j->lost)
+            j->lost(j);
+    }
+}
+
 static void run_job(struct job *j)
 {
     j->run(j);

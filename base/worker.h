@@ -23,6 +23,8 @@ struct job {
     struct mailbox *home;       /* where done runs; NULL: done runs on the worker's thread */
     void (*run)(struct job *);  /* on a worker */
     void (*done)(struct job *); /* at home; may free the job */
+    void (*lost)(
+        struct job *); /* in place of done, where home ends before it came there; NULL: it is freed by others */
     enum job_class class;
     /* Of a JOB_MERGE: not before this, by the monotonic clock; 0: at once. A pool that ends, or has no threads, takes
      * no heed. */
@@ -33,6 +35,8 @@ struct pool;
 MUST_CHECK enum err pool_create(const char *name, unsigned threads, size_t max_waiting, struct pool **out);
 void pool_destroy(struct pool *p);                              /* waits for running jobs and runs those that wait */
 MUST_CHECK enum err pool_submit(struct pool *p, struct job *j); /* LIMIT when max_waiting jobs wait */
+/* Of a mailbox that ends: has the jobs that came home and were not done freed. */
+void jobs_lost(struct mailbox *home);
 size_t pool_waiting(const struct pool *p);
 size_t pool_waiting_of(const struct pool *p, enum job_class c);
 /* Runs one waiting job here, for tests that replay a seed (a pool of 0 threads); false when none waits. */

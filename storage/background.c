@@ -48,6 +48,9 @@ static void at_home(struct job *j)
     task_free(t);
 }
 
+/* Its owner gave it up before. */
+static void on_lost(struct job *j) { task_free(container_of(j, struct task, job)); }
+
 enum err background_start(struct background *b, enum job_class class, uint64_t due_us, void (*run)(void *),
                           void (*done)(void *), void *arg)
 {
@@ -57,7 +60,8 @@ enum err background_start(struct background *b, enum job_class class, uint64_t d
         return ERR_OK;
     }
     struct task *t = mem_new(struct task);
-    t->job = (struct job){.home = b->home, .run = on_worker, .done = at_home, .class = class, .due_us = due_us};
+    t->job = (struct job){
+        .home = b->home, .run = on_worker, .done = at_home, .lost = on_lost, .class = class, .due_us = due_us};
     t->run = run;
     t->done = done;
     t->arg = arg;

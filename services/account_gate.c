@@ -203,6 +203,7 @@ enum err account_gate_run(struct account_gate *g, struct account_hashing *h)
     h->job.home = h->home;
     h->job.run = run;
     h->job.done = done;
+    h->job.lost = NULL;
     TRY(take_place(g, h));
     err = pool_submit(g->pool, &h->job);
     if (err != ERR_OK)

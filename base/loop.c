@@ -11,7 +11,6 @@
  * still to come. All slots up to `tick` have been visited. No slot before `armed` has a timer in it: stopping does not
  * tell the wheel, so `armed` may be too early, which costs one look, but never too late. */
 #include "base/loop.h"
-#include "base/worker.h"
 #include <assert.h>
 #include <stdatomic.h>
 #include <uv.h>
@@ -175,7 +174,6 @@ void loop_destroy(struct loop *l)
     uv_run(&l->uv, UV_RUN_DEFAULT); /* closes them, and what a borrower is still closing */
     int busy = uv_loop_close(&l->uv);
     assert(!busy); /* a borrower left a handle open */
-    jobs_lost(l->mailbox);
     mailbox_destroy(l->mailbox);
     mem_free(l);
 }

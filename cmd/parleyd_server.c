@@ -660,6 +660,9 @@ void server_close(struct server *s)
     account_gate_destroy(s->world.gate);
     pool_destroy(s->pool);
     for (unsigned i = 0; i < s->n_cores; i++)
+        if (s->cores[i].loop)
+            jobs_lost(loop_mailbox(s->cores[i].loop));
+    for (unsigned i = 0; i < s->n_cores; i++)
         reactor_destroy(s->cores[i].reactor);
     for (unsigned i = 0; s->stores && i < STORES_MAX; i++)
         lsm_close(s->stores[i]);

@@ -48,8 +48,12 @@ static void at_home(struct job *j)
     task_free(t);
 }
 
-/* Its owner gave it up before. */
-static void on_lost(struct job *j) { task_free(container_of(j, struct task, job)); }
+static void on_lost(struct job *j)
+{
+    struct task *t = container_of(j, struct task, job);
+    list_remove(&t->link);
+    task_free(t);
+}
 
 enum err background_start(struct background *b, enum job_class class, uint64_t due_us, void (*run)(void *),
                           void (*done)(void *), void *arg)

@@ -499,6 +499,7 @@ static enum err start_thread(pthread_t *t, void *(*run)(void *), void *arg, bool
 
 enum err server_start(struct server *s, char **why)
 {
+    unsigned n_stores;
     enum err err = ERR_OK;
 
     for (unsigned i = 0; i < s->n_cores; i++) {
@@ -521,13 +522,14 @@ enum err server_start(struct server *s, char **why)
                            &core->gateway));
         s->port = gateway_port(core->gateway);
     }
+    metric_put(s->counters, METRIC_SOCKETS_MAX, s->connections);
+    n_stores = s->data.n_stores; /* the directory's once it runs, as the connections are */
     TRY(start_thread(&s->directory_thread, run_directory, s->directory, &s->directory_runs));
     TRY(start_thread(&s->lookup_thread, run_lookup, s->lookup, &s->lookup_runs));
     for (unsigned i = 0; i < s->n_cores; i++)
         TRY(start_thread(&s->cores[i].thread, run_core, &s->cores[i], &s->cores[i].runs));
-    metric_put(s->counters, METRIC_SOCKETS_MAX, s->connections);
     atomic_store(&s->ready, true);
-    log_info("ready", "listen=%s:%d reactors=%u stores=%u epoch=%s", s->host, s->port, s->n_cores, s->data.n_stores,
+    log_info("ready", "listen=%s:%d reactors=%u stores=%u epoch=%s", s->host, s->port, s->n_cores, n_stores,
              s->data.epoch);
 out:
     say_listening(why, s->options.listen, err);

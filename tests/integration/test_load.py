@@ -144,8 +144,8 @@ class Load(unittest.IsolatedAsyncioTestCase):
     async def test_who_stops_reading_is_told_to_sync_and_gets_everything(self):
         await self.seed(40)
         async with Server(data=self.data) as server:
-            status, result = await self.load(server.port, "--scenario", "slow", "--group-size", 40, "--size", 8000, "--senders", 2,
-                                             "--window", 4)
+            status, result = await self.load(server.port, "--scenario", "slow", "--group-size", 40, "--size", 15000, "--senders", 4,
+                                             "--window", 8, "--duration", "4s")
             self.assert_verified(status, result)
             self.assertGreater(result["resyncs_wanted"], 0)
             self.assertGreater(result["caught_up"], 0)

@@ -96,7 +96,8 @@ class Workers(unittest.IsolatedAsyncioTestCase):
                     self.assertEqual((result["connections"], result["rooms"]), (60, rooms))
                     self.assertGreater(result["delivered"], 0)
                     self.assertGreater(result["reach_ms"]["samples"], 0)
-                    self.assertLessEqual(result["reach_ms"]["samples"], result["acked"] + 10)
+                    # each of 60 may have one under way when measuring begins or ends
+                    self.assertLessEqual(result["reach_ms"]["samples"], result["acked"] + 60)
                     self.assertGreaterEqual(result["reach_ms"]["max"], result["delivery_ms"]["p50"])
 
     async def test_a_large_group_is_made_in_steps(self):

@@ -464,3 +464,19 @@ HELPER void rig_expect(struct asked *a, enum code code, const char *has)
                  q->out.p, code_text(code), has);
     rig_free(a);
 }
+/* Adds an account as a gateway has one added, and waits for it. */
+HELPER user_id rig_account(struct rig *g, const char *name)
+{
+    struct asked *a = rig_begin(g, world_directory(&g->world));
+    struct inner_account *in = arena_alloc(&a->q->arena, sizeof *in);
+    user_id user;
+
+    in->username = str_c(name);
+    a->q->inner = INNER_ACCOUNT_ADD;
+    a->q->result = in;
+    rig_send(a);
+    assert_int_equal(rig_wait(a)->code, CODE_OK);
+    user = in->user;
+    rig_free(a);
+    return user;
+}

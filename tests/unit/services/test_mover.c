@@ -14,22 +14,6 @@ struct rig_move {
     unsigned full_at, written; /* the n-th placement finds no space; 0: none */
 };
 
-static user_id sign_up_as(struct rig *g, const char *name)
-{
-    struct asked *a = rig_begin(g, world_directory(&g->world));
-    struct inner_account *in = arena_alloc(&a->q->arena, sizeof *in);
-    user_id user;
-
-    in->username = str_c(name);
-    a->q->inner = INNER_ACCOUNT_ADD;
-    a->q->result = in;
-    rig_send(a);
-    assert_int_equal(rig_wait(a)->code, CODE_OK);
-    user = in->user;
-    rig_free(a);
-    return user;
-}
-
 static void on_call(void *arg, enum fault_op op, const char *path)
 {
     struct rig_move *m = arg;
@@ -85,7 +69,7 @@ static void begin(struct rig_move *m)
     rig_open(m->g);
     for (unsigned i = 0; i < USERS; i++) {
         snprintf(name, sizeof name, "user%u", i);
-        m->users[i] = sign_up_as(m->g, name);
+        m->users[i] = rig_account(m->g, name);
     }
     faultfs_hook(m->g->faults, FAULT_OPEN, on_call, m);
 }

@@ -21,22 +21,6 @@ static unsigned roll(struct story *s, unsigned n)
     return (unsigned)(s->dice >> 33) % n;
 }
 
-static user_id sign_up_as(struct rig *g, const char *name)
-{
-    struct asked *a = rig_begin(g, world_directory(&g->world));
-    struct inner_account *in = arena_alloc(&a->q->arena, sizeof *in);
-    user_id user;
-
-    in->username = str_c(name);
-    a->q->inner = INNER_ACCOUNT_ADD;
-    a->q->result = in;
-    rig_send(a);
-    assert_int_equal(rig_wait(a)->code, CODE_OK);
-    user = in->user;
-    rig_free(a);
-    return user;
-}
-
 static struct str next_cid(struct story *s, struct asked *a)
 {
     char text[16];
@@ -205,7 +189,7 @@ static void story_begin(struct story *s, struct rig *g)
     rig_open(g);
     for (unsigned i = 0; i < USERS; i++) {
         snprintf(name, sizeof name, "user%u", i);
-        s->users[i] = sign_up_as(g, name);
+        s->users[i] = rig_account(g, name);
     }
     rig_close(g);
     snprintf(s->saved, sizeof s->saved, "%s/saved.db", g->dir);

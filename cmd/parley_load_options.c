@@ -23,6 +23,8 @@ static const struct conf_option table[] = {
      "history: entries that each conversation is given first; 0: none, it has them"},
     {"resume-rate", CONF_INT, AT(act_rate), "0", 0, 1000000,
      "reconnect: how many drop and come back a second; 0: all at once, when measuring begins"},
+    {"staying", CONF_INT, AT(staying), "10", 0, 100,
+     "reconnect: percent of the users who stay and write in pairs; with --workers they have a process of their own"},
     {"window", CONF_INT, AT(window), "0", 0, 4096, "entries of a sender without an ack; 0: 8, or 1024 with --rate"},
     {"rate", CONF_INT, AT(rate), "0", 0, 10000000,
      "entries a second over all senders; 0: as fast as the window allows"},
@@ -225,8 +227,8 @@ void load_options_help(void)
             "5 pages\n"
             "          of history, 2 syncs and 1 drop with reconnect and sync\n"
             "  login   all connect, authenticate and drop, over and over\n"
-            "  reconnect  a tenth writes in pairs (only their latency is reported); the rest are groups whose first "
-            "member\n"
+            "  reconnect  --staying percent write in pairs (only their latency is reported); the rest are groups whose "
+            "first member\n"
             "          writes and whose others drop, log in with their token and sync, at once or at --resume-rate\n"
             "  history pages of 50 entries of conversations of --depth: random ones, each fourth the newest\n"
             "  slow    groups whose last quarter stops reading; in the end it reads, and syncs what it was not given\n"

@@ -16,7 +16,7 @@ enum scenario {
 
 struct load_options {
     const char *url, *users, *scenario_name;
-    int64_t connections, connecting, group_size, senders, depth, act_rate;
+    int64_t connections, connecting, group_size, senders, depth, act_rate, staying;
     int64_t window, rate, size, seed;
     int64_t warmup_ms, duration_ms, drain_ms, max_entries;
     int64_t server_pid;

@@ -259,6 +259,8 @@ size_t run_unit(const struct load_options *o)
     return 1;
 }
 
+size_t run_staying(const struct load_options *o, size_t users) { return users * (size_t)o->staying / 100; }
+
 static enum err choose_users(struct run *r)
 {
     size_t wanted = (size_t)r->o->connections;

@@ -111,6 +111,7 @@ struct run_part {
 /* Reads the users (from o->users, unless it is a part of a run) and prepares; INVALID with a sentence in r->fault. */
 MUST_CHECK enum err run_init(struct run *r, const struct load_options *o, const struct run_part *part);
 size_t run_unit(const struct load_options *o); /* users come in so many: a room of the scenario, or 1 */
+size_t run_staying(const struct load_options *o, size_t users); /* reconnect: so many stay, in pairs: the first ones */
 void run_deinit(struct run *r);
 /* All phases. INVALID with a sentence in r->fault: it could not come to traffic. OK: look at the faults. */
 MUST_CHECK enum err run_all(struct run *r);

@@ -21,8 +21,8 @@ static size_t size_of_room(const struct run *r, size_t at)
     case SCENARIO_CHURN:
         size = 2;
         break;
-    case SCENARIO_RECONNECT: /* a tenth, in pairs, stays */
-        size = at < r->n / 10 ? 2 : size;
+    case SCENARIO_RECONNECT:
+        size = at < run_staying(r->o, r->n) ? 2 : size;
         break;
     case SCENARIO_MIXED:
         size = sizes_draw((uint32_t)hash_u64(at + (uint64_t)r->o->seed), size);
@@ -59,7 +59,7 @@ static void place_peers(struct run *r)
         struct room *room = &r->rooms[r->n_rooms];
         room->members = size_of_room(r, at);
         room->peer_first = at;
-        room->is_live = r->o->scenario != SCENARIO_RECONNECT || at < r->n / 10;
+        room->is_live = r->o->scenario != SCENARIO_RECONNECT || at < run_staying(r->o, r->n);
         for (size_t i = 0; i < room->members; i++) {
             struct peer *p = &r->peers[at + i];
             p->room = room;

@@ -320,6 +320,33 @@ static bool start_remote(struct workers *w, size_t at, struct str where)
     return false;
 }
 
+/* Of a reconnect those who stay are the first worker's alone: who drops thousands of connections and makes them anew is
+ * late to read, and live messages would seem as late. So many users it has; 0: all workers are alike. */
+static size_t apart(const struct workers *w)
+{
+    const struct load_options *o = w->sum->o;
+    size_t stay = run_staying(o, w->sum->n) & ~(size_t)1;
+
+    if (o->scenario != SCENARIO_RECONNECT || w->n < 2 || w->sum->n - stay < 2 * (w->n - 1))
+        return 0;
+    return stay;
+}
+
+/* Rates are shared by who sends: each of those who stay, and one of a group. */
+static void set_apart(const struct workers *w, size_t at, struct load_options *o)
+{
+    size_t stay = apart(w), others = w->n - 1;
+    int64_t groups = ((int64_t)(w->sum->n - stay) + o->group_size - 1) / o->group_size, all = o->rate;
+
+    o->rate = all * (int64_t)stay / ((int64_t)stay + groups);
+    o->rate = o->rate < 1 ? 1 : o->rate > all - (int64_t)others ? all - (int64_t)others : o->rate;
+    o->staying = at == 0 ? 100 : 0;
+    if (at == 0)
+        return;
+    o->rate = share(all - o->rate, others, at - 1);
+    o->act_rate = share(o->act_rate, others, at - 1);
+}
+
 /* The options of its part: everything that counts over all users is shared. */
 static void put_options(const struct workers *w, size_t at, struct buf *out)
 {
@@ -328,8 +355,12 @@ static void put_options(const struct workers *w, size_t at, struct buf *out)
     o.connections = 0;
     o.users = "-";
     o.connecting = share(o.connecting, w->n, at) ? share(o.connecting, w->n, at) : 1;
-    o.rate = share(o.rate, w->n, at);
-    o.act_rate = share(o.act_rate, w->n, at);
+    if (apart(w)) {
+        set_apart(w, at, &o);
+    } else {
+        o.rate = share(o.rate, w->n, at);
+        o.act_rate = share(o.act_rate, w->n, at);
+    }
     o.max_entries = share(o.max_entries, w->n, at);
     o.shared_groups = w->is_shared;
     if (!w->is_shared) /* the texts of who writes to another worker's users must be known there */
@@ -350,6 +381,19 @@ static void part_of(const struct workers *w, size_t at, size_t *from, size_t *to
 {
     size_t group = (size_t)w->sum->o->group_size;
 
+    size_t stay = apart(w);
+
+    if (stay && at == 0) {
+        *from = 0;
+        *to = stay;
+        return;
+    }
+    if (stay) {
+        workers_part(w->sum->n - stay, 1, w->n - 1, at - 1, from, to);
+        *from += stay;
+        *to += stay;
+        return;
+    }
     if (!w->is_shared) {
         workers_part(w->sum->n, run_unit(w->sum->o), w->n, at, from, to);
         return;

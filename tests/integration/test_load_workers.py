@@ -84,6 +84,20 @@ class Workers(unittest.IsolatedAsyncioTestCase):
                         self.assertEqual(result["delivery_ms"]["samples"] > 0, True)
                     self.assertTrue(os.path.getsize(page) > 0)
 
+    async def test_who_stays_while_others_drop_has_a_process_of_their_own(self):
+        await self.seed(60)
+        async with Server(data=self.data) as server:
+            for args, rooms, stay, drop in ((["--group-size", 9], 3 + 6, True, True), (["--resume-rate", 100], 3 + 2, True, True),
+                                            (["--group-size", 9, "--staying", 50], 15 + 4, True, True),
+                                            (["--group-size", 6, "--staying", 0], 12, False, True),
+                                            (["--staying", 100], 30, True, False)):
+                with self.subTest(args=args):
+                    status, result, err = await self.load(server.port, "--workers", 3, "--scenario", "reconnect", "--rate", 200, *args)
+                    self.assertEqual((status, result and result["verified"], result and result["connections"]), (0, True, 60),
+                                     (result, err))
+                    self.assertEqual(result["rooms"], rooms)
+                    self.assertEqual((result["delivery_ms"]["samples"] > 0, "resume" in result["acts"]), (stay, drop))
+
     async def test_a_group_is_shared_among_processes(self):
         await self.seed(60)
         async with Server(data=self.data) as server:

@@ -76,11 +76,19 @@ static void on_loaded(struct lsm_need *need)
         read_end(r, d);
 }
 
+/* The reactor's threads have ended. Whoever asked is left as it is, and goes with the reactor. */
+static void on_lost(struct lsm_need *need)
+{
+    lsm_need_deinit(need);
+    mem_free(container_of(need, struct read, need));
+}
+
 void reactor_read(struct reactor *r, reactor_read_fn *fn, void *arg)
 {
     struct read *d = read_new(r);
 
     d->need.done = on_loaded;
+    d->need.lost = on_lost;
     if (fn(r, arg, &d->need) != ERR_AGAIN) {
         read_end(r, d);
         return;

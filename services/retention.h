@@ -24,11 +24,7 @@ enum { SWEEPS_A_TIME = 2, SWEEP_DOUBT_MS = 24 * 3600 * 1000, SWEEP_EVERY_MAX_MS 
 
 struct sweep;
 void sweep_create(struct reactor *r, struct sweep **out);
-/* What is under way still comes home: if the reactor's mailbox is drained behind this, sweep_stop must have been true.
- */
 void sweep_destroy(struct sweep *s);
-/* False: something is under way, ask again later. True: it does nothing any more. */
-bool sweep_stop(struct sweep *s);
 
 /* The age at which its entries go, by what it says itself and the server; RETENTION_FOREVER: none. */
 uint64_t retention_of(const struct world *w, uint64_t own_ms);

@@ -20,8 +20,7 @@ struct sweep {
     struct reactor *r;
     struct timer timer;
     bool is_walking, has_begun; /* has_begun: its shard is found to be swept, and looked at behind `at` */
-    bool is_stopped;
-    bool is_due; /* the conversation `at` has something */
+    bool is_due;                /* the conversation `at` has something */
     bool has_at;
     uint16_t shard;
     int64_t now_ms; /* when its sweep began: what comes of a jump meanwhile is the next one's to doubt */
@@ -247,15 +246,6 @@ void sweep_create(struct reactor *r, struct sweep **out)
     first = every(s);
     timer_set(reactor_loop(r), &s->timer, first < FIRST_MS ? first : FIRST_MS);
     *out = s;
-}
-
-/* While nothing is under way the timer is set. */
-bool sweep_stop(struct sweep *s)
-{
-    s->is_stopped |= timer_is_set(&s->timer);
-    if (s->is_stopped)
-        timer_stop(&s->timer);
-    return s->is_stopped;
 }
 
 void sweep_destroy(struct sweep *s)

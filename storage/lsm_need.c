@@ -61,6 +61,15 @@ static void loaded(struct job *j)
     n->done(n); /* may free the need */
 }
 
+static void gone(struct job *j)
+{
+    struct lsm_need *n = container_of(j, struct lsm_need, job);
+    hold(n);
+    n->lsm->n_needs--;
+    if (n->lost)
+        n->lost(n);
+}
+
 static void come_home(struct msg *msg) { loaded(container_of(msg, struct job, msg)); }
 
 void lsm_need_load(struct lsm_need *n)
@@ -68,7 +77,7 @@ void lsm_need_load(struct lsm_need *n)
     struct lsm *l = n->lsm;
     l->n_needs++;
     atomic_fetch_add(&l->n_loading, 1);
-    n->job = (struct job){.home = l->conf.home, .run = load, .done = loaded};
+    n->job = (struct job){.home = l->conf.home, .run = load, .done = loaded, .lost = gone};
     if (!l->conf.home) {
         load(&n->job);
         loaded(&n->job);

@@ -2,7 +2,8 @@
  *
  * Thread: the owner's. A need belongs to one read, and must be deinit before its store is closed; between lsm_need_load
  * and `done` it is the worker's: leave it alone. One that is still on its way home when the store is closed must never
- * arrive: its mailbox goes undrained. Memory: about 1.5 KiB, and the blocks it holds. */
+ * arrive: jobs_lost takes it out of its mailbox before, which calls `lost`. Memory: about 1.5 KiB, and the blocks it
+ * holds. */
 #pragma once
 #include "base/worker.h"
 
@@ -27,6 +28,7 @@ struct lsm_need {
     size_t n_missing;
     enum err err; /* of loading: IO or CORRUPT, LIMIT when the pool is full; repeating the read returns it */
     void (*done)(struct lsm_need *); /* on the owner's thread; inside lsm_need_load when the store has no home */
+    void (*lost)(struct lsm_need *); /* in its place, when the owner has ended: deinits it; NULL: nothing */
 };
 void lsm_need_load(struct lsm_need *n); /* on a worker of the pool, then done */
 void lsm_need_deinit(struct lsm_need *n);

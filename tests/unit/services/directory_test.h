@@ -233,13 +233,13 @@ HELPER void rig_close(struct rig *g)
     directory_destroy(g->directory);
     lookup_destroy(g->lookup);
     account_gate_destroy(g->world.gate);
+    pool_destroy(g->pool);
+    jobs_lost(
+        loop_mailbox(g->loop)); /* as the server does: what came home too late must not meet a reactor that is gone */
     reactor_destroy(g->reactor);
     lsm_close(g->store);
     lsm_close(g->late);
     g->late = NULL;
-    pool_destroy(g->pool);
-    while (mailbox_drain(loop_mailbox(g->loop))) /* what came home too late frees itself */
-        ;
     loop_destroy(g->loop);
     tables_close(g->tables);
     segpool_close(g->segments);

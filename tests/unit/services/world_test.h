@@ -455,46 +455,20 @@ HELPER void world_open(struct world_test *w)
         pthread_create(&w->threads[i].thread, NULL, thread_run, &w->threads[i]);
     w->is_open = true;
 }
-HELPER void drain_all(struct world_test *w)
-{
-    for (unsigned i = 0; i <= w->reactors; i++)
-        mailbox_drain(loop_mailbox(w->threads[i].loop));
-}
-/* What walks by itself comes to rest: what it reads must not come home to a reactor that is gone. */
-struct stopping {
-    struct sweep *sweep;
-    bool is_done;
-};
-HELPER void do_stop_sweep(void *arg)
-{
-    struct stopping *s = arg;
-
-    s->is_done = sweep_stop(s->sweep);
-}
-HELPER void stop_sweeps(struct world_test *w)
-{
-    for (unsigned i = 0; i < w->reactors; i++) {
-        struct stopping s = {w->r[i]->sweep, false};
-
-        while (!s.is_done)
-            on_reactor(w, i, do_stop_sweep, &s);
-    }
-}
 /* What is in memory only is lost, as when the process is killed. */
 HELPER void world_close(struct world_test *w)
 {
-    stop_sweeps(w);
     for (unsigned i = 0; i <= w->reactors; i++) {
         loop_stop(w->threads[i].loop);
         pthread_join(w->threads[i].thread, NULL);
     }
-    drain_all(w);
+    pool_destroy(w->pool);
+    for (unsigned i = 0; i <= w->reactors; i++)
+        jobs_lost(loop_mailbox(w->threads[i].loop));
     for (unsigned i = 0; i < w->reactors; i++)
         reactor_destroy(w->r[i]);
     for (unsigned s = 0; s < STORES; s++)
         lsm_close(w->stores[s]);
-    pool_destroy(w->pool);
-    drain_all(w); /* what came home too late frees itself */
     segpool_close(w->segments);
     block_cache_destroy(w->cache);
     views_destroy(w->views);

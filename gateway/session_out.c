@@ -4,19 +4,11 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-static void stay_awake(struct gateway *g)
-{
-    if (!g->turn_posted) {
-        g->turn_posted = true;
-        mailbox_post(loop_mailbox(g->conf.loop), &g->another_turn);
-    }
-}
-
 void session_touch(struct session *s)
 {
     if (!s->wsi || link_is_in(&s->dirty))
         return;
-    stay_awake(s->g);
+    loop_again(s->g->conf.loop);
     list_push(&s->g->dirty, &s->dirty);
 }
 

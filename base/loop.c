@@ -27,7 +27,8 @@ struct loop {
     struct mailbox *mailbox;
     struct link hooks;
     atomic_bool stopping;
-    bool posted; /* by this loop's thread, since the mailbox was last drained; or while hooks ran, there was work for them */
+    bool posted; /* by this loop's thread, since the mailbox was last drained; or while hooks ran, there was work for
+                    them */
     bool is_in_hooks;
     uint64_t tick, armed, alarm_tick;
     struct link slots[SLOTS];

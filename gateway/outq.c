@@ -154,10 +154,7 @@ void outq_drop_events(struct outq *q)
 }
 
 /* Nothing is to be saved by copying. */
-static bool is_alone(struct outq *q, size_t max)
-{
-    return q->n == 1 || (size_t)at(q, 0)->len + at(q, 1)->len > max;
-}
+static bool is_alone(struct outq *q, size_t max) { return q->n == 1 || (size_t)at(q, 0)->len + at(q, 1)->len > max; }
 
 bool outq_peek(struct outq *q, char *scratch, size_t max, struct out_batch *out)
 {

@@ -27,7 +27,9 @@ struct loop {
     struct mailbox *mailbox;
     struct link hooks;
     atomic_bool stopping;
-    bool posted; /* by this loop's thread, since the mailbox was last drained; or a hook asked for another turn */
+    bool posted; /* by this loop's thread, since the mailbox was last drained; or while hooks ran, there was work for
+                    them */
+    bool is_in_hooks;
     uint64_t tick, armed, alarm_tick;
     struct link slots[SLOTS];
 };
@@ -116,7 +118,9 @@ static void end_turn(struct loop *l)
     l->posted = false;
     mailbox_drain(l->mailbox);
     run_timers(l);
+    l->is_in_hooks = true;
     run_hooks(l);
+    l->is_in_hooks = false;
     set_alarm(l);
     if (l->posted)
         uv_idle_start(&l->no_sleep, on_no_sleep);
@@ -211,7 +215,7 @@ void loop_hook(struct loop *l, struct turn_hook *h) { list_push(&l->hooks, &h->l
 
 void loop_unhook(struct turn_hook *h) { list_remove(&h->link); }
 
-void loop_again(struct loop *l) { l->posted = true; }
+void loop_again(struct loop *l) { l->posted |= l->is_in_hooks; }
 
 void timer_set(struct loop *l, struct timer *t, uint64_t in_ms)
 {

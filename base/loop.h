@@ -26,7 +26,9 @@ struct turn_hook {
 };
 void loop_hook(struct loop *l, struct turn_hook *h); /* hooks run in the order they were added, every turn */
 void loop_unhook(struct turn_hook *h);
-void loop_again(struct loop *l); /* by a hook: another turn follows without sleep */
+/* There is work for a hook: the hooks of this turn will see it, or, when they have begun, another turn follows without
+ * sleep. */
+void loop_again(struct loop *l);
 
 /* Timers sit in a hashed wheel of 64 ms ticks: setting, moving and stopping are O(1), firing may be up to 64 ms late,
  * never early. A timer fires once. A zeroed timer with fn set is valid and stopped. */

@@ -3,7 +3,7 @@
 #include "base/map.h"
 #include <assert.h>
 
-enum { CAP_MIN = 8 };
+enum { CAP_MIN = 8, CAP_KEPT = 1024 };
 
 void map_deinit(struct map *m)
 {
@@ -92,7 +92,7 @@ void *map_take(struct map *m, uint64_t hash, map_eq_fn *eq, const void *key)
         return NULL;
     shift_back(m, at);
     m->count--;
-    if (m->cap > CAP_MIN && m->count * 8 <= m->cap)
+    if (m->cap > CAP_KEPT && m->count * 8 <= m->cap)
         resize(m, m->cap / 2);
     return value;
 }

@@ -1,7 +1,8 @@
 /* map: a hash table from 64-bit hashes to the caller's structs (open addressing, linear probing, load at most 3/4).
  *
  * It holds pointers and their hashes; keys live in the structs and are compared by the caller's function. Deleting
- * shifts back, so there are no tombstones. Grows by doubling: O(1) amortised; shrinks when an eighth full.
+ * shifts back, so there are no tombstones. Grows by doubling: O(1) amortised; shrinks when an eighth full, down to a
+ * thousand slots: one that fills and empties with every commit would do nothing else.
  * Thread: one. Memory: 16 bytes a slot; entries are borrowed. A zeroed map is empty and valid. */
 #pragma once
 #include "base/mem.h"

@@ -36,15 +36,26 @@ static bool read_length(struct framing *f)
     return f->left <= INT64_MAX;
 }
 
+/* Takes what the header still lacks of its first n bytes; false: it is not all there. */
+static bool take_head(struct framing *f, size_t n, char **at, char *end)
+{
+    size_t lacks = n - f->have, there = (size_t)(end - *at);
+    size_t took = lacks < there ? lacks : there;
+
+    memcpy(f->head + f->have, *at, took);
+    f->have = (uint8_t)(f->have + took);
+    *at += took;
+    return took == lacks;
+}
+
 static enum framing_what read_head(struct framing *f, char **at, char *end)
 {
-    while (f->have < 2 || f->have < head_len(f->head)) {
-        if (*at == end)
-            return FRAMING_MORE;
-        f->head[f->have++] = (uint8_t) * (*at)++;
-        if (f->have == 2 && !may_begin(f))
-            return FRAMING_BAD;
-    }
+    if (f->have < 2 && !take_head(f, 2, at, end))
+        return FRAMING_MORE;
+    if (!may_begin(f))
+        return FRAMING_BAD;
+    if (!take_head(f, head_len(f->head), at, end))
+        return FRAMING_MORE;
     if (!read_length(f))
         return FRAMING_BAD;
     if (!framing_is_control(f->head[0] & OPCODE))
@@ -55,20 +66,30 @@ static enum framing_what read_head(struct framing *f, char **at, char *end)
     return FRAMING_PIECE;
 }
 
+/* Sixteen bytes at a time: every processor this is built for has registers of that size. */
+typedef uint32_t wide __attribute__((vector_size(16)));
+
 static void unmask(struct framing *f, char *p, size_t n)
 {
     const uint8_t *mask = f->head + FRAME_HEAD_MAX - MASK;
-    uint8_t turned[8];
-    uint64_t eight, w;
+    uint8_t turned[MASK];
+    uint32_t four, w4;
+    wide sixteen, w;
     size_t i = 0;
 
-    for (unsigned k = 0; k < sizeof turned; k++)
+    for (unsigned k = 0; k < MASK; k++)
         turned[k] = mask[(f->turn + k) % MASK];
-    memcpy(&eight, turned, sizeof eight);
+    memcpy(&four, turned, sizeof four);
+    sixteen = (wide){four, four, four, four};
     for (; n - i >= sizeof w; i += sizeof w) {
         memcpy(&w, p + i, sizeof w);
-        w ^= eight;
+        w ^= sixteen;
         memcpy(p + i, &w, sizeof w);
+    }
+    for (; n - i >= sizeof w4; i += sizeof w4) {
+        memcpy(&w4, p + i, sizeof w4);
+        w4 ^= four;
+        memcpy(p + i, &w4, sizeof w4);
     }
     for (unsigned k = 0; i < n; i++, k++)
         p[i] = (char)((uint8_t)p[i] ^ turned[k]);

@@ -39,8 +39,6 @@ static void flush(struct turn_hook *h)
     }
 }
 
-static void turn(struct msg *m) { container_of(m, struct gateway, another_turn)->turn_posted = false; }
-
 void gateway_ask(struct gateway *g, struct request *r) { bus_request(g->conf.port, port_index(g->conf.port), r); }
 
 /* ---- what the bus delivers */
@@ -240,7 +238,6 @@ static void init(struct gateway *g, const struct gateway_conf *c)
     if (!reply_pack(buf_get(&g->openapi), &g->openapi_packed))
         buf_clear(&g->openapi_packed);
     g->flush.fn = flush;
-    g->another_turn.run = turn;
     g->sweep.fn = sweep;
     g->drain.fn = drain_step;
     bus_sink(c->port, sink, g);

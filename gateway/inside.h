@@ -49,8 +49,6 @@ struct gateway {
     void *tls_context; /* OpenSSL's, inside the vhost; NULL: plain */
     struct listener *listener;
     struct turn_hook flush;
-    struct msg another_turn; /* posted when a session got something to write: it may be after this turn's flush */
-    bool turn_posted;
     struct link sessions; /* those who have not heard of a loss first */
     struct link dirty;    /* something to write, or to be closed */
     struct link https;    /* HTTP requests under way */

@@ -5,9 +5,13 @@ enum { ITEM_COST = 64 }; /* of the queue and the allocator */
 
 enum { CAP_MIN = 8, KIND_REPLY = 0, KIND_ENTRY, KIND_EPHEMERAL };
 
+static uint32_t room(const struct outq *q) { return q->cap ? q->cap : OUTQ_FEW; }
+
 static struct out_item *at(struct outq *q, uint32_t i)
 {
-    return q->cap ? &q->ring[(q->head + i) & (q->cap - 1)] : &q->one;
+    struct out_item *ring = q->cap ? q->ring : q->few;
+
+    return &ring[(q->head + i) & (room(q) - 1)];
 }
 
 static const char *bytes_of(const struct out_item *it) { return it->is_shared ? it->shared->bytes : it->own; }
@@ -35,7 +39,7 @@ static void grow(struct outq *q)
 
 static void push(struct outq *q, struct out_item it)
 {
-    if (q->n == (q->cap ? q->cap : 1))
+    if (q->n == room(q))
         grow(q);
     *at(q, q->n) = it;
     q->n++;
@@ -149,23 +153,24 @@ void outq_drop_events(struct outq *q)
     free_if_empty(q);
 }
 
-bool outq_peek(struct outq *q, char *scratch, size_t room, struct out_batch *out)
+/* Nothing is to be saved by copying. */
+static bool is_alone(struct outq *q, size_t max) { return q->n == 1 || (size_t)at(q, 0)->len + at(q, 1)->len > max; }
+
+bool outq_peek(struct outq *q, char *scratch, size_t max, struct out_batch *out)
 {
-    size_t len = 0;
+    const struct out_item *it = at(q, 0);
     uint32_t i = 0;
+    size_t len = 0;
 
     if (q->n == 0)
         return false;
-    while (i < q->n && at(q, i)->len <= room - len)
-        len += at(q, i++)->len;
-    if (i <= 1) { /* nothing to be saved by copying */
-        *out = (struct out_batch){bytes_of(at(q, 0)), at(q, 0)->len, 1};
+    if (is_alone(q, max)) {
+        *out = (struct out_batch){bytes_of(it), it->len, 1};
         return true;
     }
-    len = 0;
-    for (uint32_t j = 0; j < i; j++) {
-        memcpy(scratch + len, bytes_of(at(q, j)), at(q, j)->len);
-        len += at(q, j)->len;
+    for (; i < q->n && (it = at(q, i))->len <= max - len; i++) {
+        memcpy(scratch + len, bytes_of(it), it->len);
+        len += it->len;
     }
     *out = (struct out_batch){scratch, len, i};
     return true;
@@ -179,7 +184,7 @@ void outq_pop(struct outq *q, unsigned items)
 
         count(q, it, -1);
         release(it);
-        q->head = q->cap ? (q->head + 1) & (q->cap - 1) : 0;
+        q->head = (q->head + 1) & (room(q) - 1);
         q->n--;
     }
     free_if_empty(q);

@@ -4,12 +4,12 @@
  * all together when too many wait, and the client is told to sync; ephemerals, of which a later one with the same slot
  * takes the place of an earlier one, and which are the first to go.
  * Everything queued is a run of complete WebSocket frames, so a write may end behind any item.
- * Thread: the connection's. Memory: shared frames are held by reference, replies are owned; an empty queue, and one
- * with a single item, has no heap. A zeroed outq is empty and valid. */
+ * Thread: the connection's. Memory: shared frames are held by reference, replies are owned; a queue of at most OUTQ_FEW
+ * items (an answer and an event) has no heap. A zeroed outq is empty and valid. */
 #pragma once
 #include "proto/frame.h"
 
-enum { OUTQ_ENTRIES_MAX = 4096, OUTQ_BYTES_MAX = 1 << 20, OUTQ_EPHEMERALS_MAX = 128 };
+enum { OUTQ_FEW = 2, OUTQ_ENTRIES_MAX = 4096, OUTQ_BYTES_MAX = 1 << 20, OUTQ_EPHEMERALS_MAX = 128 };
 
 struct out_item {
     union {
@@ -22,9 +22,9 @@ struct out_item {
     bool is_shared;
 };
 struct outq {
-    struct out_item *ring; /* from the second item on */
-    struct out_item one;   /* where there is no ring: most queues never hold more */
-    uint32_t cap, head, n; /* cap is a power of two, or 0: no ring */
+    struct out_item *ring;         /* NULL: `few` is it */
+    struct out_item few[OUTQ_FEW]; /* most queues never hold more */
+    uint32_t cap, head, n;         /* cap is a power of two, or 0: no ring */
     uint32_t entries, ephemerals;
     size_t reply_bytes, entry_bytes;
 };
@@ -44,5 +44,5 @@ MUST_CHECK enum err outq_entry(struct outq *q, struct frame *f);
 void outq_ephemeral(struct outq *q, struct frame *f, uint64_t slot);
 void outq_drop_events(struct outq *q); /* entries and ephemerals; replies and notices stay */
 /* The next bytes: several small items copied to `scratch`, or one item where it lies. False when empty. */
-bool outq_peek(struct outq *q, char *scratch, size_t room, struct out_batch *out);
+bool outq_peek(struct outq *q, char *scratch, size_t max, struct out_batch *out);
 void outq_pop(struct outq *q, unsigned items);

@@ -28,6 +28,7 @@ void session_opened(struct session *s)
 {
     lws_rx_flow_control(s->wsi, 0);
     intake_add(s->g->intake, &s->intake, lws_get_socket_fd(s->wsi), !s->stopped);
+    s->blocked = lws_partial_buffered(s->wsi); /* the end of the 101: nothing may overtake it */
     if (s->g->draining)
         session_close(s, CLOSE_DRAINING);
 }

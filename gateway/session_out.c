@@ -1,41 +1,54 @@
 #include "gateway/session.h"
+#include <errno.h>
 #include <libwebsockets.h>
 #include <linux/tcp.h> /* the C library's lacks tcpi_bytes_acked */
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-static void stay_awake(struct gateway *g)
-{
-    if (!g->turn_posted) {
-        g->turn_posted = true;
-        mailbox_post(loop_mailbox(g->conf.loop), &g->another_turn);
-    }
-}
-
 void session_touch(struct session *s)
 {
     if (!s->wsi || link_is_in(&s->dirty))
         return;
-    stay_awake(s->g);
+    loop_again(s->g->conf.loop);
     list_push(&s->g->dirty, &s->dirty);
+}
+
+/* How much the socket takes at once; negative: the connection is broken. With TLS nothing: that is libwebsockets' to
+ * write. */
+static ssize_t send_now(const struct session *s, const struct out_batch *b)
+{
+    ssize_t n;
+
+    if (s->g->tls_context || !s->intake.is_in)
+        return 0;
+    n = send(s->intake.fd, b->p, b->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
+}
+
+/* Sends the rest, or keeps it until the socket is writable. False: the connection is broken. */
+static bool give_to_lws(struct session *s, const char *p, size_t len)
+{
+    if (lws_write(s->wsi, (unsigned char *)(uintptr_t)p, len, LWS_WRITE_RAW) < 0) /* raw: it only reads them */
+        return false;
+    if (lws_partial_buffered(s->wsi)) {
+        s->blocked = true;
+        s->in_lws = (uint32_t)len;
+    }
+    return true;
 }
 
 /* False when no more can be written now. */
 static bool write_batch(struct session *s, const struct out_batch *b)
 {
     struct gateway *g = s->g;
-    int n = lws_write(s->wsi, (unsigned char *)(uintptr_t)b->p, b->len, LWS_WRITE_RAW); /* raw: it only reads them */
+    ssize_t n = send_now(s, b);
 
     count(g, METRIC_WRITES, 1);
     count(g, METRIC_FRAMES_OUT, b->items);
     count(g, METRIC_BYTES_OUT, (int64_t)b->len);
-    if (n < 0) {
+    if (n < 0 || ((size_t)n < b->len && !give_to_lws(s, b->p + n, b->len - (size_t)n))) {
         session_kill(s);
         return false;
-    }
-    if (lws_partial_buffered(s->wsi)) {
-        s->blocked = true;
-        s->in_lws = (uint32_t)b->len;
     }
     return !s->blocked;
 }

@@ -166,6 +166,40 @@ PROMISE(what_a_hook_posts_runs_in_the_next_turn_without_a_sleep)
     assert_memory_equal(t.trace, "hmhmhm", 6);
 }
 
+static void message_asks_for_hooks(struct msg *m)
+{
+    (void)m;
+    trace('m');
+    loop_again(t.loop);
+}
+
+static void hook_asks_once(struct turn_hook *h)
+{
+    (void)h;
+    trace('h');
+    if (t.left-- > 0)
+        loop_again(t.loop);
+}
+
+PROMISE(work_for_hooks_costs_a_turn_only_when_they_have_begun)
+{
+    t.msg.run = message_asks_for_hooks;
+    t.hook.fn = hook_traces;
+    loop_hook(t.loop, &t.hook);
+    mailbox_post(loop_mailbox(t.loop), &t.msg);
+    loop_turn(t.loop); /* the message's; and uv learns that it was the last */
+    loop_turn(t.loop);
+    assert_string_equal(t.trace, "mhh");
+    assert_int_equal(uv_backend_timeout(loop_uv(t.loop)), -1);
+    t.left = 1;
+    t.hook.fn = hook_asks_once;
+    loop_turn(t.loop);
+    assert_int_equal(uv_backend_timeout(loop_uv(t.loop)), 0);
+    loop_turn(t.loop);
+    assert_int_equal(uv_backend_timeout(loop_uv(t.loop)), -1);
+    assert_string_equal(t.trace, "mhhhh");
+}
+
 static void post_again(struct msg *m)
 {
     trace('m');
@@ -360,6 +394,7 @@ int main(void)
         ON_A_LOOP(hooks_run_after_a_borrower_s_uv_timer_before_the_loop_sleeps),
         ON_A_LOOP(hooks_run_after_io_even_in_the_last_turn),
         ON_A_LOOP(what_a_hook_posts_runs_in_the_next_turn_without_a_sleep),
+        ON_A_LOOP(work_for_hooks_costs_a_turn_only_when_they_have_begun),
         ON_A_LOOP(what_a_message_posts_runs_after_the_hooks_of_its_turn),
         ON_A_LOOP(an_idle_loop_has_no_reason_to_wake),
         ON_A_LOOP(timers_fire_in_the_order_of_their_ticks_never_early_and_once),

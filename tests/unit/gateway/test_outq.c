@@ -57,6 +57,29 @@ PROMISE(an_empty_queue_holds_nothing)
     outq_deinit(&q);
 }
 
+PROMISE(an_answer_and_an_event_take_no_memory_of_the_heap)
+{
+    struct outq q = {0};
+
+    for (int round = 0; round < 5; round++) { /* wherever the first of them lies */
+        add_reply(&q, "r ");
+        add_entry(&q, "e ");
+        assert_null(q.ring);
+        outq_pop(&q, 1);
+        add_reply(&q, "s ");
+        assert_null(q.ring);
+        assert_string_equal(drain(&q), "e s ");
+        add_entry(&q, "x ");
+        assert_string_equal(drain(&q), "x ");
+    }
+    add_reply(&q, "1 ");
+    outq_pop(&q, 1);
+    add_reply(&q, "2 ");
+    add_reply(&q, "3 ");
+    add_reply(&q, "4 ");
+    assert_string_equal(drain(&q), "2 3 4 ");
+}
+
 PROMISE(what_goes_in_comes_out_in_order)
 {
     struct outq q = {0};
@@ -190,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLDS(small_replies_count_with_what_they_cost),
         HOLDS(an_empty_queue_holds_nothing),
+        HOLDS(an_answer_and_an_event_take_no_memory_of_the_heap),
         HOLDS(what_goes_in_comes_out_in_order),
         HOLDS(small_items_are_gathered_and_a_single_one_is_not_copied),
         HOLDS(a_large_item_is_written_whole_from_where_it_lies),

@@ -13,10 +13,13 @@ struct map_slot {
 struct map {
     struct map_slot *slots;
     size_t cap, count;
+    size_t kept; /* slots that it does not shrink below */
 };
 typedef bool map_eq_fn(const void *value, const void *key);
 
 void map_deinit(struct map *m);
+/* For one that fills and empties all the time: it has at least `cap` slots (a power of two) from now on. */
+void map_keep(struct map *m, size_t cap);
 void *map_get(const struct map *m, uint64_t hash, map_eq_fn *eq, const void *key); /* NULL when absent */
 /* Before map_get, so that it need not wait for memory: has the hash's place fetched; names what most likely is there.
  */

@@ -15,9 +15,7 @@ struct work *shard_in_flight(const struct shards *s, const uint8_t hash[16])
 
 static uint64_t fingerprint(const struct reactor *r, const struct request *q, struct str canonical)
 {
-    struct str op = str_c(op_table[q->op].name);
-
-    return hash_keyed64(&reactor_keys(r)->print, canonical.p, canonical.len) ^ hash_sum(op.p, op.len, 0);
+    return hash_keyed64(&reactor_keys(r)->print, canonical.p, canonical.len) ^ reactor_shards(r)->op_prints[q->op];
 }
 
 static void conflict(struct reactor *r, struct request *q)

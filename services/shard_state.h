@@ -57,7 +57,8 @@ struct tails {
 
 struct shards {
     struct reactor *r;
-    struct map convs, cids; /* struct conv by id; struct work in flight by cid hash */
+    struct map convs, cids;       /* struct conv by id; struct work in flight by cid hash */
+    uint64_t op_prints[OP_COUNT]; /* what an op's name adds to a fingerprint */
     struct link recent;
     struct heads *heads; /* of those that had to go */
     struct tails tails;

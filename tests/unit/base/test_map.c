@@ -104,6 +104,26 @@ PROMISE(an_emptied_map_gives_its_memory_back)
     mem_free(items);
 }
 
+PROMISE(one_that_is_kept_large_neither_shrinks_below_nor_stays_above)
+{
+    struct map m = {0};
+    struct item *items = mem_new_array(struct item, 10000);
+
+    map_keep(&m, 256);
+    assert_int_equal(m.cap, 256);
+    for (unsigned n = 100; n <= 10000; n *= 100) {
+        for (unsigned i = 0; i < n; i++) {
+            items[i].key = i;
+            map_add(&m, hash_spread(i), &items[i]);
+        }
+        for (unsigned i = 0; i < n; i++)
+            assert_ptr_equal(map_take(&m, hash_spread(i), key_is, &i), &items[i]);
+        assert_int_equal(m.cap, 256);
+    }
+    map_deinit(&m);
+    mem_free(items);
+}
+
 PROMISE(a_peek_names_an_entry_with_the_hash_or_nothing)
 {
     struct map m = {0};
@@ -133,6 +153,7 @@ int main(void)
         HOLDS(equal_hashes_and_wrapped_runs_change_nothing),
         HOLDS(a_zeroed_map_is_empty),
         HOLDS(an_emptied_map_gives_its_memory_back),
+        HOLDS(one_that_is_kept_large_neither_shrinks_below_nor_stays_above),
         HOLDS(a_peek_names_an_entry_with_the_hash_or_nothing),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);

@@ -201,11 +201,12 @@ static void apply_in_memory(struct appended *a)
 static enum err apply_entry(struct shards *s, struct appended *a)
 {
     struct conv *c = a->conv;
+    struct work *w = container_of(a, struct work, log);
     struct buf *bytes = reactor_scratch(s->r);
     enum err err;
 
     record_encode(&a->rec, bytes);
-    err = convlog_put_entry(conv_store(s->r, c), c->shard, &a->rec.entry, buf_get(bytes), &c->now);
+    err = convlog_put_entry(conv_store(s->r, c), c->shard, &a->rec.entry, buf_get(bytes), &c->now, &c->near, &w->cid);
     if (err == ERR_OK && !link_is_in(&c->stale))
         list_push(&s->stale, &c->stale);
     return err;
@@ -234,7 +235,7 @@ static enum err apply_states(struct shards *s)
     while (err == ERR_OK && !list_is_empty(&s->stale)) {
         struct conv *c = list_first(&s->stale, struct conv, stale);
 
-        err = convlog_put_state(conv_store(s->r, c), c->shard, &c->now, reactor_scratch(s->r));
+        err = convlog_put_state_near(conv_store(s->r, c), c->shard, &c->now, reactor_scratch(s->r), &c->near);
         if (err == ERR_OK)
             list_remove(&c->stale);
     }

@@ -72,7 +72,7 @@ static enum err look_up(struct reactor *r, struct work *w, struct lsm_need *need
     const struct entry *e = &w->log.rec.entry;
     struct conv *c = w->conv;
     uint64_t seq = 0, print = 0;
-    enum err err = convlog_find_cid(conv_store(r, c), c->shard, e->cid_hash, need, &seq, &print);
+    enum err err = convlog_find_cid_near(conv_store(r, c), c->shard, e->cid_hash, need, &w->cid, &seq, &print);
 
     if (err != ERR_OK)
         return err;

@@ -3,7 +3,7 @@
 #include "base/map.h"
 #include <assert.h>
 
-enum { CAP_MIN = 8, CAP_KEPT = 1024 };
+enum { CAP_MIN = 8 };
 
 void map_deinit(struct map *m)
 {
@@ -39,6 +39,14 @@ static void resize(struct map *m, size_t cap)
             place(m, old.slots[i].hash, old.slots[i].value);
     }
     mem_free(old.slots);
+}
+
+void map_keep(struct map *m, size_t cap)
+{
+    assert(cap >= CAP_MIN && (cap & (cap - 1)) == 0);
+    m->kept = cap;
+    if (m->cap < cap)
+        resize(m, cap);
 }
 
 void *map_get(const struct map *m, uint64_t hash, map_eq_fn *eq, const void *key)
@@ -92,7 +100,7 @@ void *map_take(struct map *m, uint64_t hash, map_eq_fn *eq, const void *key)
         return NULL;
     shift_back(m, at);
     m->count--;
-    if (m->cap > CAP_KEPT && m->count * 8 <= m->cap)
+    if (m->cap > CAP_MIN && m->cap > m->kept && m->count * 8 <= m->cap)
         resize(m, m->cap / 2);
     return value;
 }

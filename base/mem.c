@@ -77,6 +77,8 @@ static char *take(struct arena *a, size_t bytes)
 
 void *arena_alloc(struct arena *a, size_t bytes) { return memset(take(a, bytes), 0, bytes); }
 
+void *arena_room(struct arena *a, size_t bytes) { return take(a, bytes); }
+
 struct str arena_dup(struct arena *a, struct str s)
 {
     char *p = take(a, s.len);

@@ -28,4 +28,5 @@ void arena_deinit(struct arena *a);
 /* An empty arena that begins with memory of the caller's, aligned to 16, which outlives what is taken from it. */
 void arena_lend(struct arena *a, void *p, size_t bytes);
 void *arena_alloc(struct arena *a, size_t bytes); /* zeroed, aligned to 16 */
+void *arena_room(struct arena *a, size_t bytes);  /* the same, not zeroed: for who writes all of it */
 struct str arena_dup(struct arena *a, struct str s);

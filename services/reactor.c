@@ -22,6 +22,7 @@ struct loop *reactor_loop(const struct reactor *r) { return r->loop; }
 struct metric_set *reactor_metrics(const struct reactor *r) { return r->metrics; }
 struct stream *reactor_stream(const struct reactor *r) { return r->stream; }
 const struct data_keys *reactor_keys(const struct reactor *r) { return &r->world->data->keys; }
+struct naming *reactor_naming(const struct reactor *r) { return r->naming; }
 struct shards *reactor_shards(const struct reactor *r) { return r->shards; }
 struct notify *reactor_notify(const struct reactor *r) { return r->notify; }
 struct typing *reactor_typing(const struct reactor *r) { return r->typing; }
@@ -128,6 +129,7 @@ enum err reactor_create(const struct reactor_conf *c, struct reactor **out)
     memcpy(r->stores, c->stores, r->n_stores * sizeof r->stores[0]);
     memcpy(r->store_of, c->world->data->store_of, sizeof r->store_of);
     TRY(open_log(r));
+    naming_create(&c->world->data->keys, &r->naming);
     c->world->streams[c->index] = r->stream;
     notify_create(r, c->owe, &r->notify);
     shards_create(r, c->on_tables, on_failure, &r->shards);
@@ -170,6 +172,7 @@ void reactor_destroy(struct reactor *r)
     moves_destroy(r->moves);
     bulk_destroy(r->bulk);
     shards_destroy(r->shards);
+    naming_destroy(r->naming);
     notify_destroy(r->notify);
     reactor_drop_reads(r);
     buf_deinit(&r->scratch);

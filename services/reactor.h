@@ -13,6 +13,7 @@
 #include "storage/convlog.h"
 
 struct reactor;
+struct naming;
 struct shards;
 struct notify;
 struct typing;
@@ -60,6 +61,7 @@ struct metric_set *reactor_metrics(const struct reactor *r);
 struct stream *reactor_stream(const struct reactor *r);
 const struct data_keys *reactor_keys(const struct reactor *r);
 struct shards *reactor_shards(const struct reactor *r); /* shard.h's own */
+struct naming *reactor_naming(const struct reactor *r);
 struct notify *reactor_notify(const struct reactor *r);
 struct typing *reactor_typing(const struct reactor *r);
 struct receipts *reactor_receipts(const struct reactor *r);

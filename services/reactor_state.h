@@ -2,6 +2,7 @@
  * waits for), hold_reactor.c (what it keeps for a backup). Nobody else includes it. */
 #pragma once
 #include "services/bulk.h"
+#include "services/naming.h"
 #include "services/reactor.h"
 
 struct reactor {
@@ -13,6 +14,7 @@ struct reactor {
     struct stream *stream;
     struct turn_hook flush;
     struct buf scratch;
+    struct naming *naming;
     struct shards *shards;
     struct notify *notify;
     struct typing *typing;

@@ -27,7 +27,7 @@ struct hand {
 
 unsigned reactor_owner(const struct reactor *r, const struct conv_id *c)
 {
-    return r->world->owner_of[shard_of(r->world->data, c)];
+    return r->world->owner_of[naming_hash(r->naming, c) % SHARD_COUNT];
 }
 
 void reactor_hand_over(struct reactor *r, struct request *q, const struct conv_id *c, reactor_fn *fn)
@@ -57,7 +57,7 @@ static bool name_conv(struct reactor *r, struct request *q)
         return false;
     }
     if (a->has_user)
-        pair_conv(reactor_keys(r), q->actor.user, a->user, &a->conv);
+        naming_pair(r->naming, q->actor.user, a->user, &a->conv);
     return true;
 }
 

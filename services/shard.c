@@ -1,6 +1,7 @@
 #include "services/shard.h"
 #include "proto/metrics.h"
 #include "services/move.h"
+#include "services/naming.h"
 #include "services/shard_state.h"
 #include <assert.h>
 
@@ -10,7 +11,8 @@ enum {
     GARBAGE_MIN = 64,
     EVICT_LOOKS = 8,
     SLOTS_BYTES = 32, /* in the map */
-    TAILS_SHARE = 4   /* of what conversations may take, tails may take one more */
+    CIDS_SLOTS = 1024,
+    TAILS_SHARE = 4 /* of what conversations may take, tails may take one more */
 };
 
 /* The cache. */
@@ -43,7 +45,7 @@ static struct conv *conv_new(struct shards *s, const struct conv_id *id, uint64_
     c->id = c->now.id = *id;
     c->ahead = c->now;
     c->hash = hash;
-    c->shard = shard_of(reactor_world(s->r)->data, id);
+    c->shard = (uint16_t)(hash % SHARD_COUNT);
     list_init(&c->waiting);
     heads_drop(s->heads, hash, id);
     list_push_front(&s->recent, &c->used);
@@ -134,7 +136,7 @@ void conv_settle(struct reactor *r, struct conv *c)
 
 static uint64_t hash_of(const struct shards *s, const struct conv_id *id)
 {
-    return hash_keyed64(&reactor_keys(s->r)->shard, id, sizeof *id);
+    return naming_hash(reactor_naming(s->r), id);
 }
 
 struct conv *conv_get(struct shards *s, const struct conv_id *id)
@@ -363,6 +365,12 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
     heads_create((limits->heads_bytes ? limits->heads_bytes : HEADS_BYTES_STANDARD) / reactor_world(r)->reactors,
                  &s->heads);
     tails_init(&s->tails, s->bytes_max / TAILS_SHARE);
+    map_keep(&s->cids, CIDS_SLOTS);
+    for (size_t i = 0; i < OP_COUNT; i++) {
+        struct str op = str_c(op_table[i].name);
+
+        s->op_prints[i] = hash_sum(op.p, op.len, 0);
+    }
     s->on_tables = on_tables;
     s->on_failure = on_failure;
     list_init(&s->recent);

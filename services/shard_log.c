@@ -16,6 +16,7 @@
 #include "services/shard_state.h"
 
 enum { RETRY_STORE_MS = 64, RETRY_AFTER_MS = 200, STALL_MS = 2000, STALL_LOOK_MS = 8 };
+enum { BYTES_KEPT = 1024 }; /* larger ones are encoded again, so that they don't take their memory twice */
 
 static bool is_entry(const struct appended *a) { return a->rec.kind == RECORD_ENTRY; }
 
@@ -65,6 +66,8 @@ enum err shard_log_append(struct reactor *r, struct appended *a)
         return err;
     if (topics)
         atomic_fetch_add_explicit(&reactor_world(r)->tables_lag, record_table_rows(&a->rec), memory_order_relaxed);
+    if (a->memory && b->len <= BYTES_KEPT)
+        a->bytes = arena_dup(a->memory, buf_get(b));
     admit(c, &a->rec);
     c->in_flight++;
     list_push(&s->appended, &a->link);
@@ -141,6 +144,7 @@ void shard_append(struct reactor *r, struct conv *c, struct request *q)
     struct entry *e = &w->log.rec.entry;
 
     w->log.rec.kind = RECORD_ENTRY;
+    w->log.memory = &q->arena;
     w->log.conv = c;
     w->log.committed = entry_committed;
     e->conv = c->id;
@@ -171,13 +175,23 @@ void shard_unchanged(struct reactor *r, struct conv *c, struct request *q, uint6
 }
 
 /* Commit. */
+
+/* Of the authority itself it changes how far it is, and no more: all else `ahead` shares with `now`. */
+static bool only_goes_on(const struct conv *c, const struct record *rec)
+{
+    return !c->is_deep && rec->kind == RECORD_ENTRY && !changes_rights(rec) && !rec->entry.n_mentions;
+}
+
 static void apply_in_memory(struct appended *a)
 {
     struct conv *c = a->conv;
-    struct authority ahead = c->ahead;
+    struct authority ahead;
 
     authority_apply(&c->now, &a->rec, &c->arena);
     a->is_applied = true;
+    if (only_goes_on(c, &a->rec))
+        return;
+    ahead = c->ahead;
     c->touched += !is_entry(a) || a->rec.entry.kind != ENTRY_MESSAGE || a->rec.entry.n_mentions;
     if (changes_rights(&a->rec)) {
         conv_members_changed(c);
@@ -201,11 +215,17 @@ static void apply_in_memory(struct appended *a)
 static enum err apply_entry(struct shards *s, struct appended *a)
 {
     struct conv *c = a->conv;
-    struct buf *bytes = reactor_scratch(s->r);
+    struct work *w = container_of(a, struct work, log);
+    struct str bytes = a->bytes;
     enum err err;
 
-    record_encode(&a->rec, bytes);
-    err = convlog_put_entry(conv_store(s->r, c), c->shard, &a->rec.entry, buf_get(bytes), &c->now);
+    if (!bytes.len) {
+        struct buf *b = reactor_scratch(s->r);
+
+        record_encode(&a->rec, b);
+        bytes = buf_get(b);
+    }
+    err = convlog_put_entry(conv_store(s->r, c), c->shard, &a->rec.entry, bytes, &c->now, &c->near, &w->cid);
     if (err == ERR_OK && !link_is_in(&c->stale))
         list_push(&s->stale, &c->stale);
     return err;
@@ -234,7 +254,7 @@ static enum err apply_states(struct shards *s)
     while (err == ERR_OK && !list_is_empty(&s->stale)) {
         struct conv *c = list_first(&s->stale, struct conv, stale);
 
-        err = convlog_put_state(conv_store(s->r, c), c->shard, &c->now, reactor_scratch(s->r));
+        err = convlog_put_state_near(conv_store(s->r, c), c->shard, &c->now, reactor_scratch(s->r), &c->near);
         if (err == ERR_OK)
             list_remove(&c->stale);
     }

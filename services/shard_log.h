@@ -10,7 +10,9 @@ struct appended {
     uint64_t pos;
     struct conv *conv;
     struct record rec;
-    bool is_applied; /* to what is in memory; the store may still have to be asked again */
+    struct arena *memory; /* of an entry: where its bytes may be kept; NULL: nowhere */
+    struct str bytes;     /* what was appended; empty: not kept */
+    bool is_applied;      /* to what is in memory; the store may still have to be asked again */
     void (*committed)(struct reactor *r, struct appended *a); /* after it was applied; a is its owner's again */
 };
 

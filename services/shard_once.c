@@ -15,9 +15,7 @@ struct work *shard_in_flight(const struct shards *s, const uint8_t hash[16])
 
 static uint64_t fingerprint(const struct reactor *r, const struct request *q, struct str canonical)
 {
-    struct str op = str_c(op_table[q->op].name);
-
-    return hash_keyed64(&reactor_keys(r)->print, canonical.p, canonical.len) ^ hash_sum(op.p, op.len, 0);
+    return hash_keyed64(&reactor_keys(r)->print, canonical.p, canonical.len) ^ reactor_shards(r)->op_prints[q->op];
 }
 
 static void conflict(struct reactor *r, struct request *q)
@@ -74,7 +72,7 @@ static enum err look_up(struct reactor *r, struct work *w, struct lsm_need *need
     const struct entry *e = &w->log.rec.entry;
     struct conv *c = w->conv;
     uint64_t seq = 0, print = 0;
-    enum err err = convlog_find_cid(conv_store(r, c), c->shard, e->cid_hash, need, &seq, &print);
+    enum err err = convlog_find_cid_near(conv_store(r, c), c->shard, e->cid_hash, need, &w->cid, &seq, &print);
 
     if (err != ERR_OK)
         return err;

@@ -34,6 +34,7 @@ struct conv {
     unsigned next_author;
     struct notify_hint hint;
     struct tail *tail; /* NULL: none */
+    struct convlog_near near;
     bool end_was_read;
 };
 
@@ -46,7 +47,8 @@ struct work {
     shard_print_fn *print;
     struct link repeats; /* struct work: the same cid again, while this one is under way */
     enum err err;
-    uint64_t since_ms; /* when it came */
+    uint64_t since_ms;   /* when it came */
+    struct lsm_near cid; /* where it was looked for */
     struct appended log;
 };
 
@@ -57,7 +59,8 @@ struct tails {
 
 struct shards {
     struct reactor *r;
-    struct map convs, cids; /* struct conv by id; struct work in flight by cid hash */
+    struct map convs, cids;       /* struct conv by id; struct work in flight by cid hash */
+    uint64_t op_prints[OP_COUNT]; /* what an op's name adds to a fingerprint */
     struct link recent;
     struct heads *heads; /* of those that had to go */
     struct tails tails;

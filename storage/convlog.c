@@ -47,6 +47,8 @@ struct putting {
     const struct authority *now;
     struct buf value;
     struct convlog_late *late; /* NULL: all is put at once */
+    struct convlog_near *near; /* NULL: nothing is known */
+    struct lsm_near *cid;
 };
 
 static enum err put(struct putting *p, struct key key) { return lsm_put(p->lsm, key_str(&key), buf_get(&p->value)); }
@@ -58,6 +60,16 @@ enum err convlog_put_state(struct lsm *l, uint16_t shard, const struct authority
     buf_clear(scratch);
     state_encode(now, scratch);
     return lsm_put(l, key_str(&key), buf_get(scratch));
+}
+
+enum err convlog_put_state_near(struct lsm *l, uint16_t shard, const struct authority *now, struct buf *scratch,
+                                struct convlog_near *near)
+{
+    struct key key = key_of(shard, &now->id, WHAT_STATE);
+
+    buf_clear(scratch);
+    state_encode(now, scratch);
+    return lsm_put_again(l, key_str(&key), buf_get(scratch), &near->state);
 }
 
 enum err convlog_put_cid(struct lsm *l, uint16_t shard, const struct entry *e, struct buf *scratch)
@@ -84,8 +96,19 @@ static enum err put_settings(struct putting *p)
     return put(p, key_of(p->shard, &p->now->id, WHAT_SETTINGS));
 }
 
+static enum err put_cid_near(struct putting *p, const struct entry *e)
+{
+    struct key key = key_of_cid(p->shard, e->cid_hash);
+    char value[CID_BYTES];
+
+    cid_write(e, value);
+    return lsm_put_near(p->lsm, key_str(&key), str_of(value, sizeof value), p->cid);
+}
+
 static enum err put_cid(struct putting *p, const struct entry *e)
 {
+    if (p->near)
+        return put_cid_near(p, e);
     if (!p->late)
         return convlog_put_cid(p->lsm, p->shard, e, &p->value);
     p->late->cid = true;
@@ -138,7 +161,8 @@ static enum err put_entry(struct putting *p, const struct entry *e, struct str b
     enum err err;
 
     if (e->seq >= p->now->first_seq) { /* else replay begins before it was forgotten */
-        TRY(lsm_put(p->lsm, key_str(&key), bytes));
+        TRY(p->near ? lsm_put_near(p->lsm, key_str(&key), bytes, &p->near->entry)
+                    : lsm_put(p->lsm, key_str(&key), bytes));
         if (e->expires_at && !e->gone)
             TRY(convlog_expiry_put(p->lsm, p->shard, e));
         TRY(put_cid(p, e));
@@ -241,9 +265,9 @@ enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r
 }
 
 enum err convlog_put_entry(struct lsm *l, uint16_t shard, const struct entry *e, struct str bytes,
-                           const struct authority *now)
+                           const struct authority *now, struct convlog_near *near, struct lsm_near *cid)
 {
-    struct putting p = {.lsm = l, .shard = shard, .now = now};
+    struct putting p = {.lsm = l, .shard = shard, .now = now, .near = near, .cid = cid};
     enum err err = put_entry(&p, e, bytes);
 
     buf_deinit(&p.value);

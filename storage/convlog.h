@@ -60,11 +60,19 @@ struct authority {
  * caller's in-memory authority (the committed one), already changed by authority_apply, so nothing is read back; what
  * the record touched is written. LIMIT as lsm_put: some of it may be in; give the same record again. */
 MUST_CHECK enum err convlog_put(struct lsm *l, uint16_t shard, const struct record *r, const struct authority *now);
+/* Where a conversation's last entry and its state were put: the next ones need not be searched for. Those of another
+ * conversation are no worse than zeroed ones. */
+struct convlog_near {
+    struct lsm_near entry, state;
+};
 /* For who puts many at once: of an ENTRY all but the conversation's state, which is owed by convlog_put_state before
- * lsm_applied, once for all its entries. `bytes` are what record_encode writes of it. */
+ * lsm_applied, once for all its entries. `bytes` are what record_encode writes of it; `cid` is what
+ * convlog_find_cid_near left, or zeroed. */
 MUST_CHECK enum err convlog_put_entry(struct lsm *l, uint16_t shard, const struct entry *e, struct str bytes,
-                                      const struct authority *now);
+                                      const struct authority *now, struct convlog_near *near, struct lsm_near *cid);
 MUST_CHECK enum err convlog_put_state(struct lsm *l, uint16_t shard, const struct authority *now, struct buf *scratch);
+MUST_CHECK enum err convlog_put_state_near(struct lsm *l, uint16_t shard, const struct authority *now,
+                                           struct buf *scratch, struct convlog_near *near);
 /* The same change on an authority in memory (zeroed before the first): the one place that says what a record does
  * (head, ranges, roles, cursors, blocks; an own entry moves the author's cursors, and the sending device's when it had
  * all before). An entry at or below the head changes nothing; a receipt never moves back. What the record lists is
@@ -80,6 +88,9 @@ enum err convlog_load(struct lsm *l, uint16_t shard, const struct conv_id *c, st
 /* The cid index: never expires. */
 enum err convlog_find_cid(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
                           uint64_t *seq, uint64_t *fingerprint);
+/* The same; `near` is for convlog_put_entry, when it was not found. */
+enum err convlog_find_cid_near(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
+                               struct lsm_near *near, uint64_t *seq, uint64_t *fingerprint);
 /* The time of an entry that is no more, by its cid. NOT_FOUND: that is not kept with this one. */
 enum err convlog_forgotten_ts(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
                               int64_t *ts);

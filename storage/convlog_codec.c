@@ -2,7 +2,7 @@
 #include "storage/authority.h"
 
 enum { VERSION = 1, STATE_VERSION = 2, SPACE_CONV = 'c', SPACE_CID = 'i', PREFIX = CONVLOG_FILTER_PREFIX };
-enum { SPACE_RETENTION = 'r', SPACE_SWEPT = 't', CID_BYTES = 16, CID_FORGOTTEN_BYTES = 24 };
+enum { SPACE_RETENTION = 'r', SPACE_SWEPT = 't', STATE_FIXED_MAX = 50, CID_FORGOTTEN_BYTES = 24 };
 enum { HAS_TITLE = 1, HAS_DESCRIPTION = 2, HAS_PICTURE = 4, HAS_ANNOUNCE = 8, HAS_LOCKED = 16, HAS_HISTORY = 32 };
 enum { ANNOUNCE_ON = 1, LOCKED_ON = 2, HISTORY_ALL = 4 };
 _Static_assert(MENTIONS_KEPT < 256 && DEVICES_KEPT < 256, "their counts are bytes");
@@ -53,34 +53,64 @@ bool key_parse(struct str key, enum what *what, uint64_t *number)
 
 /* ---- writing ---- */
 
-static void add_cursors(struct buf *out, const struct member *m)
+/* Once for nearly every message, so values are written into one reservation. */
+static char *put_u8(char *p, uint8_t v)
 {
-    enc_add_u64(out, m->delivered);
-    enc_add_u64(out, m->read);
-    enc_add_u8(out, (uint8_t)m->n_devices);
-    for (size_t i = 0; i < m->n_devices; i++) {
-        enc_add_u64(out, m->devices[i].device);
-        enc_add_u64(out, m->devices[i].delivered);
-    }
-    enc_add_u8(out, (uint8_t)m->n_mentions);
-    buf_add(out, m->mentions, m->n_mentions * sizeof *m->mentions);
+    *p = (char)v;
+    return p + 1;
 }
+
+static char *put_u64(char *p, uint64_t v)
+{
+    enc_u64(p, v);
+    return p + 8;
+}
+
+static size_t cursors_bytes(const struct member *m) { return 18 + 16 * m->n_devices + 8 * m->n_mentions; }
+
+static char *put_cursors(char *p, const struct member *m)
+{
+    p = put_u64(p, m->delivered);
+    p = put_u64(p, m->read);
+    p = put_u8(p, (uint8_t)m->n_devices);
+    for (size_t i = 0; i < m->n_devices; i++) {
+        p = put_u64(p, m->devices[i].device);
+        p = put_u64(p, m->devices[i].delivered);
+    }
+    p = put_u8(p, (uint8_t)m->n_mentions);
+    for (size_t i = 0; i < m->n_mentions; i++)
+        p = put_u64(p, m->mentions[i]);
+    return p;
+}
+
+static void add_to(struct buf *out, const char *end) { out->len = (size_t)(end - out->p); }
 
 void cursors_encode(const struct member *m, struct buf *out)
 {
-    enc_add_u8(out, VERSION);
-    add_cursors(out, m);
+    char *p = buf_reserve(out, 1 + cursors_bytes(m));
+
+    add_to(out, put_cursors(put_u8(p, VERSION), m));
 }
 
-static void add_pair(struct buf *out, const struct authority *a)
+static size_t pair_bytes(const struct authority *a)
 {
-    enc_add_u64(out, a->pair[0]);
-    enc_add_u64(out, a->pair[1]);
-    enc_add_u8(out, (uint8_t)(a->blocked[0] | a->blocked[1] << 1));
-    enc_add_u8(out, (uint8_t)a->n_members);
-    enc_add_u64(out, a->n_members ? (uint64_t)a->members[0].joined_ts : 0);
+    size_t bytes = 26;
+
     for (size_t i = 0; i < a->n_members; i++)
-        add_cursors(out, &a->members[i]);
+        bytes += cursors_bytes(&a->members[i]);
+    return bytes;
+}
+
+static char *put_pair(char *p, const struct authority *a)
+{
+    p = put_u64(p, a->pair[0]);
+    p = put_u64(p, a->pair[1]);
+    p = put_u8(p, (uint8_t)(a->blocked[0] | a->blocked[1] << 1));
+    p = put_u8(p, (uint8_t)a->n_members);
+    p = put_u64(p, a->n_members ? (uint64_t)a->members[0].joined_ts : 0);
+    for (size_t i = 0; i < a->n_members; i++)
+        p = put_cursors(p, &a->members[i]);
+    return p;
 }
 
 /* The least version that can say it: 2 for what only retention makes. */
@@ -88,18 +118,20 @@ static bool is_retained(const struct authority *a) { return a->first_seq > 1 || 
 
 void state_encode(const struct authority *a, struct buf *out)
 {
-    enc_add_u8(out, is_retained(a) ? STATE_VERSION : VERSION);
-    enc_add_u8(out, (uint8_t)a->kind);
-    enc_add_u64(out, a->head);
-    enc_add_u64(out, a->ordinal);
-    enc_add_u64(out, a->first_seq);
-    enc_add_u64(out, (uint64_t)a->last_ts);
+    bool is_pair = a->kind == CONV_PAIR;
+    char *p = buf_reserve(out, STATE_FIXED_MAX + (is_pair ? pair_bytes(a) : 0));
+
+    p = put_u8(p, is_retained(a) ? STATE_VERSION : VERSION);
+    p = put_u8(p, (uint8_t)a->kind);
+    p = put_u64(p, a->head);
+    p = put_u64(p, a->ordinal);
+    p = put_u64(p, a->first_seq);
+    p = put_u64(p, (uint64_t)a->last_ts);
     if (is_retained(a)) {
-        enc_add_u64(out, a->first_ordinal);
-        enc_add_u64(out, a->retention_ms);
+        p = put_u64(p, a->first_ordinal);
+        p = put_u64(p, a->retention_ms);
     }
-    if (a->kind == CONV_PAIR)
-        add_pair(out, a);
+    add_to(out, is_pair ? put_pair(p, a) : p);
 }
 
 void settings_encode(const struct authority *a, struct buf *out)
@@ -130,10 +162,16 @@ void member_encode(const struct member *m, struct buf *out)
     }
 }
 
+void cid_write(const struct entry *e, char out[CID_BYTES])
+{
+    enc_u64(out, e->seq);
+    enc_u64(out + 8, e->fingerprint);
+}
+
 void cid_encode(const struct entry *e, struct buf *out)
 {
-    enc_add_u64(out, e->seq);
-    enc_add_u64(out, e->fingerprint);
+    cid_write(e, buf_reserve(out, CID_BYTES));
+    out->len += CID_BYTES;
 }
 
 void cid_encode_forgotten(uint64_t seq, const struct forgotten *f, struct buf *out)

@@ -26,7 +26,9 @@ void state_encode(const struct authority *a, struct buf *out);
 void settings_encode(const struct authority *a, struct buf *out);
 void member_encode(const struct member *m, struct buf *out);
 void cursors_encode(const struct member *m, struct buf *out);
+enum { CID_BYTES = 16 };
 void cid_encode(const struct entry *e, struct buf *out);
+void cid_write(const struct entry *e, char out[CID_BYTES]); /* the same */
 void cid_encode_forgotten(uint64_t seq, const struct forgotten *f, struct buf *out);
 
 /* CORRUPT; UNSUPPORTED for the version of a later program. The state of a pair brings its members. */

@@ -82,18 +82,26 @@ out:
 
 /* ---- single values ---- */
 
-enum err convlog_find_cid(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
-                          uint64_t *seq, uint64_t *fingerprint)
+enum err convlog_find_cid_near(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
+                               struct lsm_near *near, uint64_t *seq, uint64_t *fingerprint)
 {
     struct key key = key_of_cid(shard, cid_hash);
     struct buf value = {0};
     enum err err;
 
-    TRY(lsm_get(l, key_str(&key), need, &value));
+    TRY(lsm_get_near(l, key_str(&key), need, near, &value));
     TRY(cid_decode(buf_get(&value), seq, fingerprint));
 out:
     buf_deinit(&value);
     return err;
+}
+
+enum err convlog_find_cid(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,
+                          uint64_t *seq, uint64_t *fingerprint)
+{
+    struct lsm_near near = {0};
+
+    return convlog_find_cid_near(l, shard, cid_hash, need, &near, seq, fingerprint);
 }
 
 enum err convlog_forgotten_ts(struct lsm *l, uint16_t shard, const uint8_t cid_hash[16], struct lsm_need *need,

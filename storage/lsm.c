@@ -144,6 +144,7 @@ static struct lsm *make(const struct lsm_conf *c)
     background_init(&l->background, c->pool, c->home);
     pace_init(&l->pace, c->merge_rate);
     memtable_create(&l->active);
+    env_random(c->env, &l->active_id, sizeof l->active_id);
     for (size_t i = 0; i < TASKS; i++)
         l->task[i].lsm = l;
     return l;
@@ -269,14 +270,45 @@ static void mirror(struct lsm *l, struct str key, const struct str *value)
         l->mirror(l->mirror_arg, key, value);
 }
 
-enum err lsm_put(struct lsm *l, struct str key, struct str value)
+static enum err may_put_value(struct lsm *l, struct str key, struct str value)
 {
     enum err err = may_put(l, key);
-    if (err != ERR_OK || value.len > BLOCK_VALUE_MAX)
-        return err != ERR_OK ? err : ERR_INVALID;
-    memtable_put(l->active, key, value);
+    return err != ERR_OK ? err : value.len > BLOCK_VALUE_MAX ? ERR_INVALID : ERR_OK;
+}
+
+static void was_put(struct lsm *l, struct str key, struct str value)
+{
     l->unapplied++;
     mirror(l, key, &value);
+}
+
+enum err lsm_put(struct lsm *l, struct str key, struct str value)
+{
+    enum err err = may_put_value(l, key, value);
+    if (err != ERR_OK)
+        return err;
+    memtable_put(l->active, key, value);
+    was_put(l, key, value);
+    return ERR_OK;
+}
+
+enum err lsm_put_near(struct lsm *l, struct str key, struct str value, struct lsm_near *near)
+{
+    enum err err = may_put_value(l, key, value);
+    if (err != ERR_OK)
+        return err;
+    memtable_put_near(l->active, key, value, lsm_near_in(l, near));
+    was_put(l, key, value);
+    return ERR_OK;
+}
+
+enum err lsm_put_again(struct lsm *l, struct str key, struct str value, struct lsm_near *near)
+{
+    enum err err = may_put_value(l, key, value);
+    if (err != ERR_OK)
+        return err;
+    memtable_put_again(l->active, key, value, lsm_near_in(l, near));
+    was_put(l, key, value);
     return ERR_OK;
 }
 
@@ -311,6 +343,7 @@ static void freeze(struct lsm *l)
     positions_copy(&l->applied, &f->positions);
     lsm_purge_frozen(l, f);
     memtable_create(&l->active);
+    l->active_id++;
     l->freeze_wanted = false;
 }
 

@@ -15,6 +15,7 @@
 #include "base/metrics.h"
 #include "base/worker.h"
 #include "storage/cache.h"
+#include "storage/memtable.h"
 
 /* Tables of a store: a flush waits while there are so many and a merge is under way that will make them fewer. */
 enum { LSM_TABLES_MAX = 64 };
@@ -55,6 +56,16 @@ bool lsm_is_idle(const struct lsm *l);
  * value of the same size happens in place. */
 MUST_CHECK enum err lsm_put(struct lsm *l, struct str key, struct str value);
 MUST_CHECK enum err lsm_delete(struct lsm *l, struct str key);
+/* Where in the memtable a key was put or looked for. lsm_put_near searches from there: for the key that was looked for,
+ * or one that stands beside the last that was put; lsm_put_again is for one key that is put again and again. They do
+ * what lsm_put does; one that is of another store, or of a memtable that was frozen since, is no worse than a zeroed
+ * one, whatever has become of these. */
+struct lsm_near {
+    uint64_t memtable; /* which */
+    struct memtable_near at;
+};
+MUST_CHECK enum err lsm_put_near(struct lsm *l, struct str key, struct str value, struct lsm_near *near);
+MUST_CHECK enum err lsm_put_again(struct lsm *l, struct str key, struct str value, struct lsm_near *near);
 /* Who is told of every put and delete of keys with this first byte, when it was done: one at a time. `value` is NULL
  * for a deleted one. A NULL fn: nobody any more. */
 typedef void lsm_mirror_fn(void *arg, struct str key, const struct str *value);
@@ -91,6 +102,8 @@ void lsm_purge(struct lsm *l, int64_t until_ms);
 struct lsm_need; /* embedded by the asker: storage/lsm_need.h */
 enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need,
                  struct buf *value); /* OK, NOT_FOUND, AGAIN, IO, CORRUPT */
+/* The same for who will put the key when it is not there. */
+enum err lsm_get_near(struct lsm *l, struct str key, struct lsm_need *need, struct lsm_near *near, struct buf *value);
 /* Calls fn for each live key in [from, to) in ascending order until it answers false or the range ends. On AGAIN
  * nothing was called: what fn sees is a whole pass or none; so bound the range or the count: `max` keys at most (0:
  * all). */

@@ -58,11 +58,11 @@ static enum err answer(struct str value, bool is_tombstone, struct buf *out)
 }
 
 /* What the memtables know; AGAIN when nothing. */
-static enum err get_from_memory(const struct lsm *l, struct str key, struct buf *out)
+static enum err get_from_memory(const struct lsm *l, struct str key, struct lsm_near *near, struct buf *out)
 {
     struct str value;
     bool is_tombstone;
-    if (memtable_get(l->active, key, &value, &is_tombstone))
+    if (memtable_get_near(l->active, key, lsm_near_in(l, near), &value, &is_tombstone))
         return answer(value, is_tombstone, out);
     for (size_t i = l->n_frozen; i-- > 0;)
         if (memtable_get(l->frozen[i].table, key, &value, &is_tombstone))
@@ -96,11 +96,11 @@ out:
     return err;
 }
 
-enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need, struct buf *value)
+enum err lsm_get_near(struct lsm *l, struct str key, struct lsm_need *need, struct lsm_near *near, struct buf *value)
 {
     if (need && need->err != ERR_OK)
         return need->err;
-    enum err err = get_from_memory(l, key, value);
+    enum err err = get_from_memory(l, key, near, value);
     if (err != ERR_AGAIN)
         return err;
     uint64_t hash = bloom_hash(key);
@@ -115,6 +115,12 @@ enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need, struct bu
             return err; /* a missing block hides what older tables may say: they wait for it */
     }
     return ERR_NOT_FOUND;
+}
+
+enum err lsm_get(struct lsm *l, struct str key, struct lsm_need *need, struct buf *value)
+{
+    struct lsm_near near = {0};
+    return lsm_get_near(l, key, need, &near, value);
 }
 
 /* --- scan --- */

@@ -33,6 +33,7 @@ struct lsm {
     uint8_t mirror_first;
 
     struct memtable *active;
+    uint64_t active_id; /* counted up from a random number: no other memtable of the process has it */
     struct lsm_frozen {
         struct memtable *table;
         struct positions positions; /* with it on disk, these are durable */
@@ -76,6 +77,13 @@ struct lsm {
     uint64_t busy_since_us, stalled_us; /* 0: is not busy */
 };
 
+/* The place in the active memtable. */
+static inline struct memtable_near *lsm_near_in(const struct lsm *l, struct lsm_near *near)
+{
+    if (near->memtable != l->active_id)
+        *near = (struct lsm_near){.memtable = l->active_id};
+    return &near->at;
+}
 static inline void lsm_table_ref(struct sst *t) { t->refs++; }
 void lsm_table_unref(struct lsm *l, struct sst *t); /* the last one has the file removed */
 /* Starts whatever is due. Harmless at any time. */

@@ -4,11 +4,15 @@
  *
  *   inner   first[0] ... first[n-1]   the least key of each child when that child was split off
  *           child[0] ... child[n-1]
- *   leaf    first[0] ... first[n-1]  ->  entries in the arena: length, flag, key, value
- *           next -> the leaf to the right
+ *   leaf    first[0] ... first[n-1]  ->  entries in the arena: length, flags, key, value
+ *           next -> the leaf to the right, and its first key's first eight bytes
  *
  * An inner node's first[0] is never asked: keys below it come to child[0] all the same, and when that is split, the new
  * separator beside it may be below it.
+ *
+ * Who knows the leaf of a key, or of one beside it (memtable_near), begins there: what belongs to a leaf is all from
+ * its first key to the next one's, which are the separators above them, so they don't change. Only keys below all
+ * others come before the first key of a leaf, and only a split needs the way from the root.
  *
  * Nothing is ever taken out, so there is no merging of nodes, and an entry that was replaced stays where separators in
  * inner nodes may still point at it. */
@@ -17,22 +21,24 @@
 
 enum { WIDTH = 64, HEIGHT_MAX = 10 }; /* half full nodes: 32^10 keys */
 
-struct entry {
+struct memtable_entry {
     uint32_t value_len;
     uint8_t key_len;
     bool is_tombstone;
-    char bytes[]; /* key, value */
+    bool is_replaced; /* another stands in its place: it is a separator at most */
+    char bytes[];     /* key, value */
 };
 
 struct keys {
     unsigned n;
     uint64_t head[WIDTH]; /* the key's first 8 bytes, big endian, zeros behind a short one */
-    struct entry *entry[WIDTH];
+    struct memtable_entry *entry[WIDTH];
 };
 
 struct memtable_leaf {
-    struct keys keys;
     struct memtable_leaf *next;
+    uint64_t end; /* the head of next's first key; all ones without a next */
+    struct keys keys;
 };
 
 struct inner {
@@ -62,7 +68,9 @@ static void *take(struct memtable *m, size_t bytes)
 void memtable_create(struct memtable **out)
 {
     struct memtable *m = mem_new(struct memtable);
-    m->root = take(m, sizeof(struct memtable_leaf));
+    struct memtable_leaf *root = take(m, sizeof(*root));
+    root->end = UINT64_MAX;
+    m->root = root;
     *out = m;
 }
 
@@ -74,18 +82,26 @@ void memtable_destroy(struct memtable *m)
     mem_free(m);
 }
 
-static struct str key_of(const struct entry *e) { return str_of(e->bytes, e->key_len); }
+static struct str key_of(const struct memtable_entry *e) { return str_of(e->bytes, e->key_len); }
 
-/* How many heads from lo on are below. Without branches that can't be foreseen. */
+/* How many of the heads are below, not asking those before `lo`. Without branches that can't be foreseen. */
 static unsigned heads_below(const struct keys *k, unsigned lo, uint64_t head)
 {
-    for (unsigned n = k->n - lo; n > 0;) {
-        unsigned half = n / 2;
-        bool is_below = k->head[lo + half] < head;
-        lo = is_below ? lo + half + 1 : lo;
-        n = is_below ? n - half - 1 : half;
+    const uint64_t *at = k->head + lo;
+    unsigned n = k->n - lo;
+    if (n == 0)
+        return lo;
+    for (unsigned half; n > 1; n -= half) {
+        half = n / 2;
+        at = at[half - 1] < head ? at + half : at;
     }
-    return lo;
+    return (unsigned)(at - k->head) + (*at < head);
+}
+
+/* How many heads from lo on are not above. */
+static unsigned heads_up_to(const struct keys *k, unsigned lo, uint64_t head)
+{
+    return head == UINT64_MAX ? k->n : heads_below(k, lo, head + 1);
 }
 
 /* How many of the keys are less than `key`, not asking those before `lo`; *is_there: the next one equals it. Entries
@@ -97,7 +113,7 @@ static unsigned keys_below(const struct keys *k, unsigned lo, struct str key, ui
     *is_there = false;
     if (lo == k->n || k->head[lo] != head)
         return lo;
-    unsigned hi = head == UINT64_MAX ? k->n : heads_below(k, lo, head + 1);
+    unsigned hi = heads_up_to(k, lo, head);
     for (unsigned at = hi - 1; lo < hi; at = (lo + hi) / 2) {
         int c = str_cmp(key_of(k->entry[at]), key);
         if (c < 0) {
@@ -129,7 +145,7 @@ static struct memtable_leaf *find_leaf(const struct memtable *m, struct str key,
     return node;
 }
 
-static void keys_insert(struct keys *k, unsigned at, uint64_t head, struct entry *e)
+static void keys_insert(struct keys *k, unsigned at, uint64_t head, struct memtable_entry *e)
 {
     memmove(&k->head[at + 1], &k->head[at], (k->n - at) * sizeof(k->head[0]));
     memmove(&k->entry[at + 1], &k->entry[at], (k->n - at) * sizeof(k->entry[0]));
@@ -147,7 +163,7 @@ static void keys_split(struct keys *from, unsigned at, struct keys *to)
     from->n = at;
 }
 
-static void inner_insert(struct inner *in, unsigned at, uint64_t head, struct entry *e, void *child)
+static void inner_insert(struct inner *in, unsigned at, uint64_t head, struct memtable_entry *e, void *child)
 {
     memmove(&in->child[at + 1], &in->child[at], (in->keys.n - at) * sizeof(in->child[0]));
     in->child[at] = child;
@@ -188,7 +204,7 @@ static void hang(struct memtable *m, struct path *path, unsigned h, const struct
 }
 
 static void leaf_insert(struct memtable *m, struct path *path, struct memtable_leaf *leaf, unsigned at, uint64_t head,
-                        struct entry *e)
+                        struct memtable_entry *e)
 {
     if (leaf->keys.n < WIDTH) {
         keys_insert(&leaf->keys, at, head, e);
@@ -197,7 +213,9 @@ static void leaf_insert(struct memtable *m, struct path *path, struct memtable_l
     struct memtable_leaf *right = take(m, sizeof(*right));
     keys_split(&leaf->keys, at == WIDTH ? WIDTH - 1 : WIDTH / 2, &right->keys); /* ascending keys leave full leaves */
     right->next = leaf->next;
+    right->end = leaf->end;
     leaf->next = right;
+    leaf->end = right->keys.head[0];
     hang(m, path, m->height, &leaf->keys, &right->keys, right);
     if (at > leaf->keys.n)
         keys_insert(&right->keys, at - leaf->keys.n, head, e);
@@ -205,58 +223,141 @@ static void leaf_insert(struct memtable *m, struct path *path, struct memtable_l
         keys_insert(&leaf->keys, at, head, e);
 }
 
-static struct entry *make_entry(struct memtable *m, struct str key, struct str value, bool is_tombstone)
+static struct memtable_entry *make_entry(struct memtable *m, struct str key, struct str value, bool is_tombstone)
 {
-    struct entry *e = take(m, sizeof(*e) + key.len + value.len);
-    e->value_len = (uint32_t)value.len;
-    e->key_len = (uint8_t)key.len;
-    e->is_tombstone = is_tombstone;
+    size_t bytes = sizeof(struct memtable_entry) + key.len + value.len;
+    struct memtable_entry *e = arena_room(&m->arena, bytes);
+    m->bytes += bytes;
+    *e = (struct memtable_entry){(uint32_t)value.len, (uint8_t)key.len, is_tombstone, false};
     memcpy(e->bytes, key.p, key.len);
     if (value.len)
         memcpy(e->bytes + key.len, value.p, value.len);
     return e;
 }
 
-static void put(struct memtable *m, struct str key, struct str value, bool is_tombstone)
+/* What is there gets another value; returns where it stands now. */
+static struct memtable_entry *replace(struct memtable *m, struct memtable_entry **at, struct str value,
+                                      bool is_tombstone)
 {
-    assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
-    struct path path;
-    bool is_there;
-    uint64_t head = str_head(key);
-    struct memtable_leaf *leaf = find_leaf(m, key, head, &path);
-    unsigned at = keys_below(&leaf->keys, 0, key, head, &is_there);
-    if (!is_there) {
-        leaf_insert(m, &path, leaf, at, head, make_entry(m, key, value, is_tombstone));
-        m->count++;
-        return;
-    }
-    struct entry *e = leaf->keys.entry[at];
+    struct memtable_entry *e = *at;
     if (e->value_len != value.len) {
-        leaf->keys.entry[at] = make_entry(m, key, value, is_tombstone);
-        return;
+        *at = make_entry(m, key_of(e), value, is_tombstone);
+        e->is_replaced = true;
+        return *at;
     }
     e->is_tombstone = is_tombstone;
     if (value.len)
         memcpy(e->bytes + e->key_len, value.p, value.len);
+    return e;
 }
 
-void memtable_put(struct memtable *m, struct str key, struct str value) { put(m, key, value, false); }
+/* From the root. `near`, where there is one, gets to know the place. */
+static void put(struct memtable *m, struct str key, struct str value, bool is_tombstone, struct memtable_near *near)
+{
+    assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
+    struct path path;
+    struct memtable_entry *e;
+    bool is_there;
+    uint64_t head = str_head(key);
+    struct memtable_leaf *leaf = find_leaf(m, key, head, &path);
+    unsigned at = keys_below(&leaf->keys, 0, key, head, &is_there);
+    if (is_there) {
+        e = replace(m, &leaf->keys.entry[at], value, is_tombstone);
+    } else {
+        e = make_entry(m, key, value, is_tombstone);
+        leaf_insert(m, &path, leaf, at, head, e);
+        m->count++;
+    }
+    if (near)
+        *near = (struct memtable_near){leaf, e};
+}
 
-void memtable_delete(struct memtable *m, struct str key) { put(m, key, (struct str){0}, true); }
+void memtable_put(struct memtable *m, struct str key, struct str value) { put(m, key, value, false, NULL); }
 
-static struct str value_of(const struct entry *e) { return str_of(e->bytes + e->key_len, e->value_len); }
+void memtable_delete(struct memtable *m, struct str key) { put(m, key, (struct str){0}, true, NULL); }
 
-bool memtable_get(const struct memtable *m, struct str key, struct str *value, bool *is_tombstone)
+static bool is_at_or_below(const struct keys *k, unsigned at, struct str key, uint64_t head)
+{
+    return k->head[at] != head ? k->head[at] < head : str_cmp(key_of(k->entry[at]), key) <= 0;
+}
+
+/* The leaf that the key belongs to, when that is `leaf` or one that was split off it since; NULL: it can't be told. A
+ * leaf's first key never changes but by keys below all others, so from it to the next one's first is the leaf's. */
+static struct memtable_leaf *leaf_near(struct memtable_leaf *leaf, struct str key, uint64_t head)
+{
+    enum { STEPS = 3 };
+    if (!leaf || leaf->keys.n == 0 || !is_at_or_below(&leaf->keys, 0, key, head))
+        return NULL;
+    for (unsigned i = 0; i < STEPS; i++, leaf = leaf->next)
+        if (head < leaf->end || !leaf->next || !is_at_or_below(&leaf->next->keys, 0, key, head))
+            return leaf;
+    return NULL;
+}
+
+/* Mostly it goes behind the last of its head, or its head is new. */
+static unsigned keys_below_near(const struct keys *k, struct str key, uint64_t head, bool *is_there)
+{
+    unsigned at = heads_up_to(k, 0, head);
+    *is_there = false;
+    if (at == 0 || k->head[at - 1] != head || str_cmp(key_of(k->entry[at - 1]), key) < 0)
+        return at;
+    return keys_below(k, 0, key, head, is_there);
+}
+
+void memtable_put_near(struct memtable *m, struct str key, struct str value, struct memtable_near *near)
+{
+    assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
+    uint64_t head = str_head(key);
+    struct memtable_leaf *leaf = leaf_near(near->leaf, key, head);
+    struct memtable_entry *e;
+    bool is_there;
+    unsigned at;
+    if (!leaf || leaf->keys.n == WIDTH) { /* a split needs the way from the root */
+        put(m, key, value, false, near);
+        return;
+    }
+    at = keys_below_near(&leaf->keys, key, head, &is_there);
+    if (is_there) {
+        e = replace(m, &leaf->keys.entry[at], value, false);
+    } else {
+        e = make_entry(m, key, value, false);
+        keys_insert(&leaf->keys, at, head, e);
+        m->count++;
+    }
+    *near = (struct memtable_near){leaf, e};
+}
+
+void memtable_put_again(struct memtable *m, struct str key, struct str value, struct memtable_near *near)
+{
+    struct memtable_entry *e = near->entry;
+    if (!e || e->is_replaced || e->value_len != value.len || !str_eq(key_of(e), key)) {
+        put(m, key, value, false, near);
+        return;
+    }
+    replace(m, &e, value, false);
+}
+
+static struct str value_of(const struct memtable_entry *e) { return str_of(e->bytes + e->key_len, e->value_len); }
+
+bool memtable_get_near(const struct memtable *m, struct str key, struct memtable_near *near, struct str *value,
+                       bool *is_tombstone)
 {
     bool is_there;
     uint64_t head = str_head(key);
-    const struct memtable_leaf *leaf = find_leaf(m, key, head, NULL);
+    struct memtable_leaf *leaf = find_leaf(m, key, head, NULL);
     unsigned at = keys_below(&leaf->keys, 0, key, head, &is_there);
+    *near = (struct memtable_near){leaf, is_there ? leaf->keys.entry[at] : NULL};
     if (!is_there)
         return false;
-    *value = value_of(leaf->keys.entry[at]);
-    *is_tombstone = leaf->keys.entry[at]->is_tombstone;
+    *value = value_of(near->entry);
+    *is_tombstone = near->entry->is_tombstone;
     return true;
+}
+
+bool memtable_get(const struct memtable *m, struct str key, struct str *value, bool *is_tombstone)
+{
+    struct memtable_near near;
+    return memtable_get_near(m, key, &near, value, is_tombstone);
 }
 
 size_t memtable_bytes(const struct memtable *m) { return m->bytes; }
@@ -271,7 +372,7 @@ static const char *a_few_ahead(const struct memtable_iter *w)
     enum { AHEAD = 6 };
     const struct keys *k = &w->leaf->keys;
     const struct memtable_leaf *next = w->leaf->next;
-    const struct entry *e = k->entry[w->i];
+    const struct memtable_entry *e = k->entry[w->i];
     if (w->i + AHEAD < k->n)
         e = k->entry[w->i + AHEAD];
     else if (next && w->i + AHEAD - k->n < next->keys.n)
@@ -288,7 +389,7 @@ static void stand(struct memtable_iter *w)
     w->it.is_valid = w->leaf != NULL;
     if (!w->leaf)
         return;
-    const struct entry *e = w->leaf->keys.entry[w->i];
+    const struct memtable_entry *e = w->leaf->keys.entry[w->i];
     const char *ahead = a_few_ahead(w);
     for (unsigned line = 0; line < 4; line++)
         __builtin_prefetch(ahead + 64 * line);

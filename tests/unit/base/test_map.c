@@ -88,7 +88,7 @@ PROMISE(a_zeroed_map_is_empty)
     map_deinit(&m);
 }
 
-PROMISE(an_emptied_map_gives_all_but_a_little_memory_back)
+PROMISE(an_emptied_map_gives_its_memory_back)
 {
     struct map m = {0};
     struct item *items = mem_new_array(struct item, 10000);
@@ -99,7 +99,27 @@ PROMISE(an_emptied_map_gives_all_but_a_little_memory_back)
     assert_int_equal(m.cap, 16384);
     for (unsigned i = 0; i < 10000; i++)
         assert_ptr_equal(map_take(&m, hash_spread(i), key_is, &i), &items[i]);
-    assert_int_equal(m.cap, 1024); /* of which a new crowd needs no memory */
+    assert_true(m.cap <= 16);
+    map_deinit(&m);
+    mem_free(items);
+}
+
+PROMISE(one_that_is_kept_large_neither_shrinks_below_nor_stays_above)
+{
+    struct map m = {0};
+    struct item *items = mem_new_array(struct item, 10000);
+
+    map_keep(&m, 256);
+    assert_int_equal(m.cap, 256);
+    for (unsigned n = 100; n <= 10000; n *= 100) {
+        for (unsigned i = 0; i < n; i++) {
+            items[i].key = i;
+            map_add(&m, hash_spread(i), &items[i]);
+        }
+        for (unsigned i = 0; i < n; i++)
+            assert_ptr_equal(map_take(&m, hash_spread(i), key_is, &i), &items[i]);
+        assert_int_equal(m.cap, 256);
+    }
     map_deinit(&m);
     mem_free(items);
 }
@@ -132,7 +152,8 @@ int main(void)
         HOLDS(a_map_does_what_a_plain_array_of_flags_does),
         HOLDS(equal_hashes_and_wrapped_runs_change_nothing),
         HOLDS(a_zeroed_map_is_empty),
-        HOLDS(an_emptied_map_gives_all_but_a_little_memory_back),
+        HOLDS(an_emptied_map_gives_its_memory_back),
+        HOLDS(one_that_is_kept_large_neither_shrinks_below_nor_stays_above),
         HOLDS(a_peek_names_an_entry_with_the_hash_or_nothing),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);

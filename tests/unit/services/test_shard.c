@@ -96,6 +96,23 @@ PROMISE(a_crash_loses_nothing_that_was_answered)
     world_end(w);
 }
 
+/* Around the size up to which a record's bytes are kept from the log for the store. */
+PROMISE(messages_of_any_size_are_stored_as_they_were_sent)
+{
+    struct world_test *w = world_start(1);
+    char text[3000];
+
+    for (unsigned size = 1; size < sizeof text; size += size < 700 || size > 1100 ? 100 : 5) {
+        memset(text, 'a' + (int)(size / 5 % 26), size);
+        text[size] = '\0';
+        expect(w, ANN, SEND_TO(BEN, JSON("c%u", size), text), CODE_OK, "\"seq\":");
+        expect(w, BEN, JSON("{\"op\":\"history\",\"conv\":\"%s\",\"limit\":1}", pair_z(w, ANN, BEN)), CODE_OK,
+               JSON("\"%s\"", text));
+        expect(w, ANN, SEND_TO(BEN, JSON("c%u", size), text), CODE_OK, "\"dup\":true"); /* it is read from the store */
+    }
+    world_end(w);
+}
+
 struct count {
     struct world_test *w;
     size_t convs;
@@ -406,6 +423,7 @@ int main(void)
         HOLDS(pipelined_writes_take_effect_in_the_order_sent),
         HOLDS(a_repeat_of_what_is_under_way_waits_for_it),
         HOLDS(the_same_cid_for_something_else_is_a_conflict),
+        HOLDS(messages_of_any_size_are_stored_as_they_were_sent),
         HOLDS(conversations_come_and_go_with_the_room_there_is),
         HOLDS(conversations_in_memory_are_bounded_by_what_they_take),
         HOLDS(what_does_not_exist_takes_no_room),

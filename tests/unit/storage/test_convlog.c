@@ -16,6 +16,7 @@ struct fixture {
     struct conv_model m;
     struct authority a;
     struct arena mine;
+    struct convlog_near near; /* never reset: where another conversation stands is no worse than nothing */
     uint64_t position;
 };
 
@@ -94,10 +95,13 @@ static void start(struct fixture *f, uint64_t seed, enum conv_kind kind)
 static void apply_entry(struct fixture *f, struct record r)
 {
     struct buf bytes = {0};
+    struct lsm_near cid = {0};
+    uint64_t seq, print;
 
+    assert_int_equal(convlog_find_cid_near(f->lsm, SHARD, r.entry.cid_hash, NULL, &cid, &seq, &print), ERR_NOT_FOUND);
     authority_apply(&f->a, &r, &f->mine);
     record_encode(&r, &bytes);
-    assert_int_equal(convlog_put_entry(f->lsm, SHARD, &r.entry, buf_get(&bytes), &f->a), ERR_OK);
+    assert_int_equal(convlog_put_entry(f->lsm, SHARD, &r.entry, buf_get(&bytes), &f->a, &f->near, &cid), ERR_OK);
     buf_deinit(&bytes);
 }
 
@@ -166,7 +170,7 @@ static void one_state_stands_for_all_entries_put_before_it(void **state)
             else
                 apply(f, r);
         }
-        assert_int_equal(convlog_put_state(f->lsm, SHARD, &f->a, &scratch), ERR_OK);
+        assert_int_equal(convlog_put_state_near(f->lsm, SHARD, &f->a, &scratch, &f->near), ERR_OK);
         lsm_applied(f->lsm, 1, ++f->position);
         check_loads_as(f, &f->a);
         to_disk(f, CACHE_LARGE);

@@ -2,7 +2,7 @@
 #include "storage/memtable.h"
 #include "tests/lib/unit.h"
 
-enum { N = 30000 };
+enum { N = 30000, NEARS = 8 };
 
 /* Keys of 1 to 10 bytes from a small alphabet with zeros: many share their first eight bytes, or are each other's
  * start. */
@@ -51,8 +51,38 @@ static void check(const struct cell *c, struct str value, bool is_tombstone)
         assert_int_equal(dec_u64(value.p), c->stamp);
 }
 
+/* A value by one of the ways there are. `near` are places that were right once, of this key or of any other. */
+static void put_some_way(struct memtable *m, uint64_t *seed, struct memtable_near *near, struct str key,
+                         struct str value)
+{
+    struct memtable_near *at = &near[next(seed) % NEARS];
+    struct str before;
+    bool is_tombstone;
+    switch (next(seed) % 5) {
+    case 0:
+        memtable_put(m, key, value);
+        break;
+    case 1:
+        memtable_get_near(m, key, at, &before, &is_tombstone);
+        break;
+    case 2:
+        memtable_get_near(m, key, at, &before, &is_tombstone);
+        memtable_put(m, STR("another"), value);
+        memtable_put_near(m, key, value, at);
+        return;
+    case 3:
+        memtable_put_near(m, key, value, at);
+        break;
+    case 4:
+        memtable_put_again(m, key, value, at);
+        break;
+    }
+    memtable_put_again(m, key, value, at);
+}
+
 PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
 {
+    static struct memtable_near near[NEARS];
     static struct cell cells[4096];
     size_t n = 0;
     uint64_t seed = 11;
@@ -72,15 +102,18 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
         c->stamp = i;
         enc_u64(value, c->stamp);
         if (c->is_live)
-            memtable_put(m, str_of(key, len), str_of(value, c->size));
+            put_some_way(m, &seed, near, str_of(key, len), str_of(value, c->size));
         else
             memtable_delete(m, str_of(key, len));
     }
     qsort(cells, n, sizeof(cells[0]), by_key);
-    assert_int_equal(memtable_count(m), n);
+    memtable_delete(m, STR("another"));
+    assert_true(memtable_count(m) == n + 1);
     struct memtable_iter it;
     size_t i = 0;
     for (memtable_iter_init(&it, m, (struct str){0}); it.it.is_valid; it.it.next(&it.it), i++) {
+        if (str_eq(it.it.key, STR("another")))
+            it.it.next(&it.it);
         assert_true(str_eq(it.it.key, str_of(cells[i].key, cells[i].len)));
         check(&cells[i], it.it.value, it.it.is_tombstone);
     }
@@ -94,6 +127,62 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
         memtable_iter_init(&it, m, key);
         assert_true(str_eq(it.it.key, key));
     }
+    memtable_destroy(m);
+}
+
+/* What a store does all the time: conversations that go on beside each other, with a key before their entries that is
+ * put again and again. */
+PROMISE(what_is_put_behind_the_last_of_its_kind_stands_where_a_search_finds_it)
+{
+    enum { CONVS = 150, ROUNDS = 200 };
+    static struct memtable_near last[CONVS], again[CONVS];
+    struct memtable *m;
+    struct str value;
+    bool is_tombstone;
+    char key[17];
+    memtable_create(&m);
+    for (uint64_t i = 0; i < CONVS * ROUNDS; i++) {
+        uint64_t conv = i * 7 % CONVS, seq = i / CONVS;
+        enc_be64(key, conv * 0x9e3779b97f4a7c15u);
+        key[8] = 9;
+        enc_be64(key + 9, seq);
+        memtable_put_near(m, str_of(key, 17), str_of(&i, 8), &last[conv]);
+        key[8] = 1;
+        memtable_put_again(m, str_of(key, 9), str_of(&i, seq == ROUNDS / 2 ? 4 : 8), &again[conv]);
+    }
+    assert_int_equal(memtable_count(m), CONVS * (ROUNDS + 1));
+    for (uint64_t i = 0; i < CONVS * ROUNDS; i++) {
+        uint64_t conv = i * 7 % CONVS;
+        enc_be64(key, conv * 0x9e3779b97f4a7c15u);
+        key[8] = 9;
+        enc_be64(key + 9, i / CONVS);
+        assert_true(memtable_get(m, str_of(key, 17), &value, &is_tombstone));
+        assert_int_equal(dec_u64(value.p), i);
+        key[8] = 1;
+        assert_true(memtable_get(m, str_of(key, 9), &value, &is_tombstone));
+        assert_true(dec_u64(value.p) >= CONVS * (ROUNDS - 1) && dec_u64(value.p) * 7 % CONVS == conv);
+    }
+    memtable_destroy(m);
+}
+
+PROMISE(a_place_that_another_put_took_over_is_not_written_to)
+{
+    struct memtable_near near = {0};
+    struct memtable *m;
+    struct str value;
+    bool is_tombstone;
+    memtable_create(&m);
+    memtable_put_again(m, STR("key"), STR("one"), &near);
+    memtable_put(m, STR("key"), STR("three"));
+    memtable_put_again(m, STR("key"), STR("two"), &near);
+    assert_true(memtable_get(m, STR("key"), &value, &is_tombstone));
+    assert_true(str_eq(value, STR("two")));
+    memtable_delete(m, STR("key"));
+    assert_true(memtable_get(m, STR("key"), &value, &is_tombstone) && is_tombstone);
+    memtable_put_again(m, STR("key"), STR("two"), &near);
+    assert_true(memtable_get(m, STR("key"), &value, &is_tombstone) && !is_tombstone);
+    memtable_put_again(m, STR("other"), STR("two"), &near); /* of the same size, and not the key of that place */
+    assert_int_equal(memtable_count(m), 2);
     memtable_destroy(m);
 }
 
@@ -203,6 +292,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(it_is_a_sorted_array_with_the_last_word_on_each_key),
+        HOLDS(what_is_put_behind_the_last_of_its_kind_stands_where_a_search_finds_it),
+        HOLDS(a_place_that_another_put_took_over_is_not_written_to),
         HOLDS(ascending_and_descending_keys_are_kept_in_order),
         HOLDS(keys_put_before_all_others_are_found_and_overwritten),
         HOLDS(a_value_of_the_same_size_takes_no_more_memory),

@@ -171,7 +171,8 @@ int main(int argc, char **argv)
     b.ids = mem_new_array(struct conv_id, b.convs);
     b.w = world_new(1);
     b.w->memtable_bytes = 16 << 20;
-    b.w->world.limits.convs_bytes = 256 << 20; /* as of the server */
+    b.w->limits = (struct world_limits){.convs_bytes = number(argc, argv, 6, 256) << 20, .heads_bytes = 32 << 20}; /* as of the server */
+    b.w->cache_bytes = number(argc, argv, 7, 128) << 20;
     b.w->segment_bytes = 64 << 20;
     b.w->ops[OP_group_create] = fixture_op_create;
     b.w->any_user = true;

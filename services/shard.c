@@ -9,6 +9,7 @@ enum {
     HEADS_BYTES_STANDARD = 8 << 20,
     GARBAGE_MIN = 64,
     EVICT_LOOKS = 8,
+    LINE = 64,
     SLOTS_BYTES = 32, /* in the map */
     TAILS_SHARE = 4   /* of what conversations may take, tails may take one more */
 };
@@ -30,6 +31,8 @@ static void weigh(struct shards *s, struct conv *c)
 {
     size_t bytes = sizeof *c + SLOTS_BYTES + c->arena.bytes + c->ahead_arena.bytes;
 
+    if (c->authors)
+        bytes += sizeof *c->authors;
     if (c->audience)
         bytes += sizeof *c->audience + c->audience->n * sizeof c->audience->users[0];
     s->bytes += bytes - c->bytes;
@@ -58,6 +61,7 @@ void conv_free(struct conv *c)
     audience_unref(c->audience);
     arena_deinit(&c->ahead_arena);
     arena_deinit(&c->arena);
+    mem_free(c->authors);
     mem_free(c);
 }
 
@@ -137,6 +141,17 @@ static uint64_t hash_of(const struct shards *s, const struct conv_id *id)
     return hash_keyed64(&reactor_keys(s->r)->shard, id, sizeof *id);
 }
 
+/* Where more are written to than caches hold, each line of one would be waited for by itself. (A macro's worth: gcc
+ * drops calls of a function that only prefetches.) */
+static inline __attribute__((always_inline)) void fetch(const struct conv *c)
+{
+    for (size_t at = LINE; at < sizeof *c; at += LINE)
+        __builtin_prefetch((const char *)c + at);
+    for (size_t at = 0; at < CONV_ARENA; at += LINE)
+        __builtin_prefetch((const char *)c->now.members + at);
+    __builtin_prefetch(c->audience);
+}
+
 struct conv *conv_get(struct shards *s, const struct conv_id *id)
 {
     uint64_t hash = hash_of(s, id);
@@ -144,6 +159,7 @@ struct conv *conv_get(struct shards *s, const struct conv_id *id)
 
     if (!c)
         return conv_new(s, id, hash);
+    fetch(c);
     list_remove(&c->used);
     list_push_front(&s->recent, &c->used);
     return c;
@@ -311,11 +327,12 @@ void conv_members_changed(struct conv *c)
 
 void conv_tidy(struct conv *c)
 {
-    struct arena fresh = {0};
+    struct arena fresh;
     struct authority copy;
 
     if (c->is_deep || c->touched < GARBAGE_MIN + 2 * c->now.n_members)
         return;
+    arena_begin(&fresh, CONV_ARENA);
     authority_copy(&c->now, &fresh, &copy);
     arena_deinit(&c->arena);
     c->arena = fresh;

@@ -30,8 +30,10 @@ static void load_alone(struct reactor *r, struct conv *c);
 /* False: AGAIN. Else it is loaded, gone, or, where the fault may be another's, begun anew by itself. */
 static bool load_one(struct reactor *r, struct conv *c, bool is_alone, struct lsm_need *need)
 {
-    enum err err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
+    enum err err;
 
+    arena_begin(&c->arena, CONV_ARENA);
+    err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
     if (err == ERR_OK || err == ERR_NOT_FOUND) {
         c->ahead = c->now;
         c->is_loading = false;

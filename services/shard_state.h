@@ -7,8 +7,14 @@
 #include "services/notify.h"
 #include "services/shard_log.h"
 
-enum { AUTHORS_KEPT = 16 };
+enum { AUTHORS_KEPT = 16, CONV_ARENA = 320 /* a pair's members, of three devices in all */ };
 struct tail; /* tail.h */
+
+/* Who wrote last. */
+struct authors {
+    user_id v[AUTHORS_KEPT];
+    unsigned next;
+};
 
 /* A conversation is in memory while it is used or there is room. What must hold:
  *   - `ahead` is `now` plus everything in flight. While only messages are in flight they differ in head, ordinal and
@@ -30,8 +36,7 @@ struct conv {
     struct arena arena, ahead_arena;
     size_t touched; /* records applied that may have left garbage in the arena */
     struct audience *audience;
-    user_id authors[AUTHORS_KEPT];
-    unsigned next_author;
+    struct authors *authors; /* NULL: none, as of a pair, where nobody asks for them */
     struct notify_hint hint;
     struct tail *tail; /* NULL: none */
     bool end_was_read;

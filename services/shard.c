@@ -386,6 +386,7 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
     list_init(&s->appended);
     list_init(&s->stale);
     list_init(&s->stalled);
+    list_init(&s->loads);
     s->stall.fn = shards_stall_over;
     *out = s;
 }
@@ -400,6 +401,7 @@ void shards_destroy(struct shards *s)
         tail_drop(&s->tails, c);
         conv_free(c);
     }
+    shard_drop_loads(s);
     heads_destroy(s->heads);
     map_deinit(&s->convs);
     map_deinit(&s->cids);

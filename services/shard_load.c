@@ -8,7 +8,7 @@
 #include "services/shard_state.h"
 
 struct load {
-    struct link link; /* in shards.loads, until it begins */
+    struct link link;              /* in shards.loads, until it begins */
     struct conv *v[LOAD_TOGETHER]; /* of one store */
     size_t n;
     bool is_alone;

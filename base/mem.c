@@ -50,6 +50,16 @@ void arena_deinit(struct arena *a)
     *a = (struct arena){0};
 }
 
+static void add_chunk(struct arena *a, size_t size)
+{
+    struct arena_chunk *c = must(malloc(size));
+    *c = (struct arena_chunk){a->chunks, size};
+    a->chunks = c;
+    a->bytes += size;
+    a->at = (char *)(c + 1);
+    a->end = (char *)c + size;
+}
+
 static void arena_grow(struct arena *a, size_t bytes)
 {
     size_t size = a->chunks ? a->chunks->size * 2 : CHUNK_MIN;
@@ -57,12 +67,13 @@ static void arena_grow(struct arena *a, size_t bytes)
         size = CHUNK_MAX;
     if (size < bytes + sizeof(struct arena_chunk))
         size = bytes + sizeof(struct arena_chunk);
-    struct arena_chunk *c = must(malloc(size));
-    *c = (struct arena_chunk){a->chunks, size};
-    a->chunks = c;
-    a->bytes += size;
-    a->at = (char *)(c + 1);
-    a->end = (char *)c + size;
+    add_chunk(a, size);
+}
+
+void arena_begin(struct arena *a, size_t bytes)
+{
+    *a = (struct arena){0};
+    add_chunk(a, bytes + sizeof(struct arena_chunk));
 }
 
 static char *take(struct arena *a, size_t bytes)

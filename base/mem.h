@@ -25,6 +25,8 @@ struct arena {
     size_t bytes; /* of all chunks */
 };
 void arena_deinit(struct arena *a);
+/* An empty arena whose first chunk has room for `bytes`: for what is small and many. Later chunks double as ever. */
+void arena_begin(struct arena *a, size_t bytes);
 /* An empty arena that begins with memory of the caller's, aligned to 16, which outlives what is taken from it. */
 void arena_lend(struct arena *a, void *p, size_t bytes);
 void *arena_alloc(struct arena *a, size_t bytes); /* zeroed, aligned to 16 */

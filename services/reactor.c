@@ -39,6 +39,8 @@ struct buf *reactor_scratch(struct reactor *r)
 
 struct lsm *reactor_store(const struct reactor *r, uint16_t shard) { return r->stores[r->store_of[shard]]; }
 
+size_t reactor_store_index(const struct reactor *r, uint16_t shard) { return r->store_of[shard]; }
+
 size_t reactor_stores(const struct reactor *r, struct lsm *const **v)
 {
     *v = r->stores;
@@ -81,7 +83,13 @@ void reactor_broken(struct reactor *r, struct request *q, const char *what, enum
     reactor_end(r, q);
 }
 
-static void on_turn_end(struct turn_hook *h) { stream_flush(container_of(h, struct reactor, flush)->stream); }
+static void on_turn_end(struct turn_hook *h)
+{
+    struct reactor *r = container_of(h, struct reactor, flush);
+
+    shards_load_gathered(r->shards);
+    stream_flush(r->stream);
+}
 
 static void on_commit(void *arg, uint64_t end) { shards_committed(((struct reactor *)arg)->shards, end); }
 

@@ -70,6 +70,7 @@ struct moves *reactor_moves(const struct reactor *r);
 struct expiry *reactor_expiry(const struct reactor *r);
 struct buf *reactor_scratch(struct reactor *r); /* cleared; for what is used up before returning to the loop */
 struct lsm *reactor_store(const struct reactor *r, uint16_t shard);    /* of a shard that it owns */
+size_t reactor_store_index(const struct reactor *r, uint16_t shard);   /* the same store's */
 size_t reactor_stores(const struct reactor *r, struct lsm *const **v); /* by store index, NULL where not its own */
 const char *reactor_store_name(const struct reactor *r, size_t store); /* of one of its own */
 

@@ -10,6 +10,7 @@ enum {
     HEADS_BYTES_STANDARD = 8 << 20,
     GARBAGE_MIN = 64,
     EVICT_LOOKS = 8,
+    LINE = 64,
     SLOTS_BYTES = 32, /* in the map */
     CIDS_SLOTS = 1024,
     TAILS_SHARE = 4 /* of what conversations may take, tails may take one more */
@@ -32,6 +33,8 @@ static void weigh(struct shards *s, struct conv *c)
 {
     size_t bytes = sizeof *c + SLOTS_BYTES + c->arena.bytes + c->ahead_arena.bytes;
 
+    if (c->authors)
+        bytes += sizeof *c->authors;
     if (c->audience)
         bytes += sizeof *c->audience + c->audience->n * sizeof c->audience->users[0];
     s->bytes += bytes - c->bytes;
@@ -60,6 +63,7 @@ void conv_free(struct conv *c)
     audience_unref(c->audience);
     arena_deinit(&c->ahead_arena);
     arena_deinit(&c->arena);
+    mem_free(c->authors);
     mem_free(c);
 }
 
@@ -139,6 +143,17 @@ static uint64_t hash_of(const struct shards *s, const struct conv_id *id)
     return naming_hash(reactor_naming(s->r), id);
 }
 
+/* Where more are written to than caches hold, each line of one would be waited for by itself. (A macro's worth: gcc
+ * drops calls of a function that only prefetches.) */
+static inline __attribute__((always_inline)) void fetch(const struct conv *c)
+{
+    for (size_t at = LINE; at < sizeof *c; at += LINE)
+        __builtin_prefetch((const char *)c + at);
+    for (size_t at = 0; at < CONV_ARENA; at += LINE)
+        __builtin_prefetch((const char *)c->now.members + at);
+    __builtin_prefetch(c->audience);
+}
+
 struct conv *conv_get(struct shards *s, const struct conv_id *id)
 {
     uint64_t hash = hash_of(s, id);
@@ -146,6 +161,7 @@ struct conv *conv_get(struct shards *s, const struct conv_id *id)
 
     if (!c)
         return conv_new(s, id, hash);
+    fetch(c);
     list_remove(&c->used);
     list_push_front(&s->recent, &c->used);
     return c;
@@ -313,11 +329,12 @@ void conv_members_changed(struct conv *c)
 
 void conv_tidy(struct conv *c)
 {
-    struct arena fresh = {0};
+    struct arena fresh;
     struct authority copy;
 
     if (c->is_deep || c->touched < GARBAGE_MIN + 2 * c->now.n_members)
         return;
+    arena_begin(&fresh, CONV_ARENA);
     authority_copy(&c->now, &fresh, &copy);
     arena_deinit(&c->arena);
     c->arena = fresh;
@@ -377,6 +394,7 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
     list_init(&s->appended);
     list_init(&s->stale);
     list_init(&s->stalled);
+    list_init(&s->loads);
     s->stall.fn = shards_stall_over;
     *out = s;
 }
@@ -391,6 +409,7 @@ void shards_destroy(struct shards *s)
         tail_drop(&s->tails, c);
         conv_free(c);
     }
+    shard_drop_loads(s);
     heads_destroy(s->heads);
     map_deinit(&s->convs);
     map_deinit(&s->cids);

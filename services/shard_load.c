@@ -1,12 +1,14 @@
-/* shard_load: conversations from the store. Those that are asked for together are read by one read: each round tries
- * all that are not there yet and gathers the blocks that they lack, so the disk is asked for them at once. One that is
- * complete is there at once, whatever the others wait for. When a read fails, each of its conversations is read by
- * itself, so that damage in one is no other's.
+/* shard_load: conversations from the store. Those that are asked for in one turn of the loop are gathered and, when it
+ * ends, read LOAD_TOGETHER by one read: each round tries all that are not there yet and gathers the blocks that they
+ * lack, so the disk is asked for them at once, and a worker is woken once for all. One that is complete is there at
+ * once, whatever the others wait for. When a read fails, each of its conversations is read by itself, so that damage in
+ * one is no other's.
  *
  * A conversation that is loading can't go (conv_is_idle), so a load may point to it. */
 #include "services/shard_state.h"
 
 struct load {
+    struct link link;              /* in shards.loads, until it begins */
     struct conv *v[LOAD_TOGETHER]; /* of one store */
     size_t n;
     bool is_alone;
@@ -30,8 +32,10 @@ static void load_alone(struct reactor *r, struct conv *c);
 /* False: AGAIN. Else it is loaded, gone, or, where the fault may be another's, begun anew by itself. */
 static bool load_one(struct reactor *r, struct conv *c, bool is_alone, struct lsm_need *need)
 {
-    enum err err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
+    enum err err;
 
+    arena_begin(&c->arena, CONV_ARENA);
+    err = convlog_load(conv_store(r, c), c->shard, &c->id, need, &c->arena, &c->now);
     if (err == ERR_OK || err == ERR_NOT_FOUND) {
         c->ahead = c->now;
         c->is_loading = false;
@@ -79,33 +83,53 @@ static void load_alone(struct reactor *r, struct conv *c)
     reactor_read(r, load_step, l);
 }
 
+static void gather(struct reactor *r, struct conv *c)
+{
+    struct shards *s = reactor_shards(r);
+    struct load **open = &s->open[reactor_store_index(r, c->shard)];
+
+    if (!*open || (*open)->n == LOAD_TOGETHER) {
+        *open = mem_new(struct load);
+        list_push(&s->loads, &(*open)->link);
+    }
+    add(*open, c);
+}
+
 void shard_load(struct reactor *r, struct conv *c, struct work *w)
 {
     list_push(&c->waiting, &w->link);
     if (!c->is_loading)
-        load_alone(r, c);
-}
-
-/* The first of them, and what else is cold and of the same store. */
-static void load_store(struct reactor *r, const struct conv_id *const *ids, size_t n)
-{
-    struct load *l = mem_new(struct load);
-    const struct lsm *store = NULL;
-
-    for (size_t i = 0; i < n && l->n < LOAD_TOGETHER; i++) {
-        const struct lsm *of = reactor_store(r, shard_of(reactor_world(r)->data, ids[i]));
-
-        if ((store && of != store) || !shard_is_cold(r, ids[i]))
-            continue;
-        store = of;
-        add(l, conv_get(reactor_shards(r), ids[i]));
-    }
-    reactor_read(r, load_step, l);
+        gather(r, c);
 }
 
 void shard_load_ahead(struct reactor *r, const struct conv_id *const *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (shard_is_cold(r, ids[i]))
-            load_store(r, ids + i, n - i);
+            gather(r, conv_get(reactor_shards(r), ids[i]));
+}
+
+/* What was loaded at once may have asked for more, or have answered whom other hooks look after, which have run. */
+void shards_load_gathered(struct shards *s)
+{
+    struct link all;
+
+    if (list_is_empty(&s->loads))
+        return;
+    list_init(&all);
+    list_move(&all, &s->loads);
+    memset(s->open, 0, sizeof s->open);
+    while (!list_is_empty(&all)) {
+        struct load *l = list_first(&all, struct load, link);
+
+        list_remove(&l->link);
+        reactor_read(s->r, load_step, l);
+    }
+    loop_again(reactor_loop(s->r));
+}
+
+void shard_drop_loads(struct shards *s)
+{
+    list_each (&s->loads, l, struct load, link)
+        mem_free(l);
 }

@@ -390,13 +390,13 @@ void conv_tell_one(struct reactor *r, const struct delivery *d, user_id user)
 
 void conv_tell_authors(struct reactor *r, const struct conv *c, const struct delivery *d, user_id but)
 {
-    for (unsigned i = 0; i < AUTHORS_KEPT; i++) {
-        user_id author = c->authors[i];
+    for (unsigned i = 0; c->authors && i < AUTHORS_KEPT; i++) {
+        user_id author = c->authors->v[i];
         const struct member *m = author && author != but ? authority_member(&c->now, author) : NULL;
         bool is_first = m && m->is_in;
 
         for (unsigned j = 0; j < i && is_first; j++)
-            is_first = c->authors[j] != author;
+            is_first = c->authors->v[j] != author;
         if (is_first)
             conv_tell_one(r, d, author);
     }
@@ -467,6 +467,15 @@ static void answer(struct reactor *r, struct work *w)
     conv_settle(r, c);
 }
 
+static void note_author(struct conv *c, user_id u)
+{
+    if (c->now.kind != CONV_GROUP)
+        return;
+    if (!c->authors)
+        c->authors = mem_new(struct authors);
+    c->authors->v[c->authors->next++ % AUTHORS_KEPT] = u;
+}
+
 static void entry_committed(struct reactor *r, struct appended *a)
 {
     struct work *w = container_of(a, struct work, log);
@@ -477,7 +486,7 @@ static void entry_committed(struct reactor *r, struct appended *a)
     metric_add(reactor_metrics(r), METRIC_ENTRIES, 1);
     if (e->expires_at)
         expiry_note(reactor_expiry(r), c->shard, e->expires_at);
-    c->authors[c->next_author++ % AUTHORS_KEPT] = e->from;
+    note_author(c, e->from);
     author_has(r, c, e);
     tell(r, c, e);
     answer(r, w);

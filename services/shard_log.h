@@ -22,6 +22,8 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
 void shards_destroy(struct shards *s);
 /* The timer of appends that wait for room. */
 void shards_stall_over(struct timer *t);
+/* The turn ends: those that were asked for in it and are not in memory are loaded. */
+void shards_load_gathered(struct shards *s);
 /* Everything before `end` of this reactor's log is durable. */
 void shards_committed(struct shards *s, uint64_t end);
 

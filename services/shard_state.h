@@ -7,8 +7,15 @@
 #include "services/notify.h"
 #include "services/shard_log.h"
 
-enum { AUTHORS_KEPT = 16 };
+enum { AUTHORS_KEPT = 16, CONV_ARENA = 320 /* a pair's members, of three devices in all */ };
 struct tail; /* tail.h */
+struct load; /* shard_load.c's */
+
+/* Who wrote last. */
+struct authors {
+    user_id v[AUTHORS_KEPT];
+    unsigned next;
+};
 
 /* A conversation is in memory while it is used or there is room. What must hold:
  *   - `ahead` is `now` plus everything in flight. While only messages are in flight they differ in head, ordinal and
@@ -30,8 +37,7 @@ struct conv {
     struct arena arena, ahead_arena;
     size_t touched; /* records applied that may have left garbage in the arena */
     struct audience *audience;
-    user_id authors[AUTHORS_KEPT];
-    unsigned next_author;
+    struct authors *authors; /* NULL: none, as of a pair, where nobody asks for them */
     struct notify_hint hint;
     struct tail *tail; /* NULL: none */
     struct convlog_near near;
@@ -64,6 +70,8 @@ struct shards {
     struct link recent;
     struct heads *heads; /* of those that had to go */
     struct tails tails;
+    struct link loads;             /* struct load: to begin when the turn ends */
+    struct load *open[STORES_MAX]; /* of those the one that has room, by store */
     uint64_t bytes, bytes_max;
     struct link appended; /* struct appended, in log order */
     struct link stale;    /* struct conv: entries of it are in the store, its state is not */
@@ -90,7 +98,7 @@ void conv_pump(struct reactor *r, struct conv *c);
 /* shard_write and shard_read of what is served here, whatever moves (move.h). */
 void shard_write_now(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
 void shard_read_now(struct reactor *r, const struct conv_id *id, struct request *q, shard_fn *fn);
-/* w waits until it is loaded. */
+/* w waits until it is loaded, which begins when the turn ends. */
 void shard_load(struct reactor *r, struct conv *c, struct work *w);
 /* Ends the use that just happened: a conversation that is idle and not there is forgotten, and old ones make room. */
 void conv_settle(struct reactor *r, struct conv *c);
@@ -100,6 +108,7 @@ void shard_go_on(struct reactor *r, struct conv *c, struct request *q, shard_fn 
 void conv_members_changed(struct conv *c);
 /* Copies the authority to a fresh arena when the old one holds mostly garbage. */
 void conv_tidy(struct conv *c);
+void shard_drop_loads(struct shards *s);
 void tails_init(struct tails *all, uint64_t bytes_max);
 void tail_drop(struct tails *all, struct conv *c); /* no-op when it has none */
 /* The write under way with this cid, or NULL. */

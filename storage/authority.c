@@ -324,10 +324,19 @@ static void become_pair(struct authority *a, const struct conv_id *id, user_id x
     a->pair[1] = x < y ? y : x;
 }
 
+void authority_expect(struct authority *a, size_t n, struct arena *arena)
+{
+    if (a->members_cap)
+        return;
+    a->members = arena_alloc(arena, n * sizeof *a->members);
+    a->members_cap = (uint32_t)n;
+}
+
 /* The first message makes both of the pair members, from the first seq on. */
 static void join_pair(struct authority *a, const struct entry *e, struct arena *arena)
 {
     become_pair(a, &e->conv, e->from, e->peer);
+    authority_expect(a, 2, arena);
     for (size_t i = 0; i < (a->pair[0] == a->pair[1] ? 1 : 2); i++)
         let_in(authority_append(a, a->pair[i], arena), e, ROLE_MEMBER, 1, arena);
 }

@@ -253,6 +253,8 @@ static void get_pair(struct dec *d, struct arena *arena, struct authority *a)
     a->blocked[0] = blocked & 1;
     a->blocked[1] = blocked & 2;
     d->failed |= blocked > 3 || a->pair[0] > a->pair[1] || (n && n != (a->pair[0] == a->pair[1] ? 1 : 2));
+    if (n)
+        authority_expect(a, n, arena);
     for (uint8_t i = 0; i < n && dec_ok(d); i++) {
         struct member *m = authority_append(a, a->pair[i], arena);
         m->ranges = arena_alloc(arena, sizeof *m->ranges);

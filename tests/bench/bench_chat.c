@@ -1,11 +1,12 @@
 /* bench_chat: what a message costs the services, the log and the store, without sockets.
  *
- *   bench_chat [messages] [members] [window] [conversations] [active]
+ *   bench_chat [messages] [members] [window] [conversations] [active] [memory] [cache]
  *
  * One reactor. Each conversation has `window` sends under way; members are online, and a delivery is a call that
  * counts. With `active` (chats of two only) each of the conversations is there, with one message, before anything is
- * counted; then so many of them, spread evenly over all, are written to at random, FLIGHT messages under way. CPU of
- * the whole process is reported per entry and per delivery: requests, admission, log with fsync, store with its flushes
+ * counted; then so many of them, spread evenly over all, are written to at random, FLIGHT messages under way. Memory
+ * is for conversations, cache for blocks of the stores, both in MiB and without a word as of the server. CPU of the
+ * whole process is reported per entry and per delivery: requests, admission, log with fsync, store with its flushes
  * and merges, printing, fan-out. */
 #include "services/reactor_state.h"
 #include "tests/unit/services/group_fixture.h"
@@ -171,7 +172,9 @@ int main(int argc, char **argv)
     b.ids = mem_new_array(struct conv_id, b.convs);
     b.w = world_new(1);
     b.w->memtable_bytes = 16 << 20;
-    b.w->world.limits.convs_bytes = 256 << 20; /* as of the server */
+    b.w->limits = (struct world_limits){.convs_bytes = number(argc, argv, 6, 256) << 20,
+                                        .heads_bytes = 32 << 20}; /* as of the server */
+    b.w->cache_bytes = number(argc, argv, 7, 128) << 20;
     b.w->segment_bytes = 64 << 20;
     b.w->ops[OP_group_create] = fixture_op_create;
     b.w->any_user = true;

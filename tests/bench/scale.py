@@ -6,7 +6,7 @@ Writes BUILD/bench/scale.json and scale.html. In the environment: SCALE_CONVERSA
 times as long and 3 GB of disk), SCALE_ACTIVE of which are written to (100000), SCALE_CONNECTIONS, the most (15000), SCALE_SECONDS a
 run (5), SCALE_RUNS of each number of connections (3), SCALE_ONLY, a comma list of cores, conversations, connections. CPU of the server a message is what is compared: it doesn't
 depend on what else runs, as far as anything doesn't. Flat means: the dearest costs at most FLAT times the cheapest, of
-conversations where as many are active.
+conversations where as many are active, of connections where messages do not share writes for being many on one (ALONE).
 """
 import json
 import os
@@ -27,6 +27,8 @@ RUNS = int(os.environ.get("SCALE_RUNS", "3"))
 ONLY = os.environ.get("SCALE_ONLY", "cores,conversations,connections").split(",")
 FLAT = 1.5
 RATE = 5000
+ALONE = 100  # connections and more: a message in 20 ms each
+A_PAIR = 1100  # bytes that a conversation of two takes in memory
 MESSAGES = 500000
 
 
@@ -66,17 +68,25 @@ def cores(build, report):
     return plot("Delivered a second by cores of the server", {"delivered": [p[:2] for p in points]}, "cores")
 
 
+def chat(build, n, *memory):
+    """CPU of a message to ACTIVE of n conversations; `memory`: MiB for conversations, and for blocks."""
+    done = subprocess.run([os.path.join(build, "release", "bench-chat"), str(MESSAGES), "2", "1", str(n), str(ACTIVE), *map(str, memory)],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    found = re.search(r"CPU ([\d.]+) us an entry", done.stdout)
+    if done.returncode or not found:
+        raise Failed(f"bench-chat: {done.stdout}{done.stderr}")
+    return float(found.group(1))
+
+
 def conversations(build, report):
     """The services without sockets (bench_chat): messages to ACTIVE of so many chats of two, at random, on one reactor."""
     points = []
     for n in steps(1000, CONVERSATIONS):
-        done = subprocess.run([os.path.join(build, "release", "bench-chat"), str(MESSAGES), "2", "1", str(n), str(ACTIVE)],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        found = re.search(r"CPU ([\d.]+) us an entry", done.stdout)
-        if done.returncode or not found:
-            raise Failed(f"bench-chat: {done.stdout}{done.stderr}")
-        points.append((n, float(found.group(1))))
+        points.append((n, chat(build, n)))
         report.row(f"{min(n, ACTIVE):,} active of {n:,} conversations: CPU a message", "us", [points[-1][1]], None)
+    for blocks in (128, 1):
+        cost = chat(build, ACTIVE, max(1, ACTIVE * A_PAIR // 2 >> 20), blocks)
+        report.row(f"{ACTIVE:,} active, memory for half of them, {blocks} MiB for blocks: CPU a message", "us", [cost], None)
     flat_row(report, "conversations", [y for n, y in points if n >= ACTIVE] or [y for _, y in points])
     return plot("CPU a message by conversations, us", {"CPU": points}, "conversations", True)
 
@@ -91,7 +101,7 @@ def connections(build, report):
         points.append((n, statistics.median(costs)))
         report.row(f"{n:,} connections, {RATE:,} messages/s: server CPU a message", "us", costs, None)
         report.row(f"{n:,} connections, {RATE:,} messages/s: p99 of delivery", "ms", [r["delivery_ms"]["p99"] for r in runs], None)
-    flat_row(report, "connections", [y for _, y in points])
+    flat_row(report, "connections", [y for n, y in points if n >= ALONE] or [y for _, y in points])
     return plot("Server CPU a message by connections, us", {"CPU": points}, "connections", True)
 
 

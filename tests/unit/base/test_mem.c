@@ -58,6 +58,20 @@ PROMISE(arena_memory_is_zeroed_aligned_and_disjoint)
     assert_null(a.chunks);
 }
 
+PROMISE(an_arena_that_begins_small_takes_no_more_than_it_was_asked_for_and_grows)
+{
+    struct arena a;
+
+    arena_begin(&a, 320);
+    assert_in_range(a.bytes, 320, 340);
+    memset(arena_alloc(&a, 320), 1, 320);
+    assert_in_range(a.bytes, 320, 340);
+    memset(arena_alloc(&a, 1), 2, 1);
+    assert_in_range(a.bytes, 640, 1100);
+    arena_deinit(&a);
+    assert_int_equal(a.bytes, 0);
+}
+
 PROMISE(an_arena_takes_more_than_a_chunk_at_once_and_is_usable_after_deinit)
 {
     struct arena a = {0};
@@ -113,6 +127,7 @@ int main(void)
         HOLDS(mem_try_answers_NULL_when_there_is_none),
         HOLDS(mem_dup_ends_in_a_zero),
         HOLDS(arena_memory_is_zeroed_aligned_and_disjoint),
+        HOLDS(an_arena_that_begins_small_takes_no_more_than_it_was_asked_for_and_grows),
         HOLDS(an_arena_takes_more_than_a_chunk_at_once_and_is_usable_after_deinit),
         HOLDS(a_list_keeps_order_and_may_lose_the_item_at_hand),
     };

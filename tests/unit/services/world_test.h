@@ -44,6 +44,7 @@ struct world_test {
     struct world_limits limits;
     uint64_t segment_bytes;
     size_t memtable_bytes;
+    size_t cache_bytes; /* of blocks; 0: 8 MiB */
     size_t max_in_flight;
     bool any_user;   /* every user exists */
     struct env *env; /* NULL: the system's */
@@ -442,7 +443,7 @@ HELPER void world_open(struct world_test *w)
         port_attach(bus_port(w->bus, i), loop_mailbox(w->threads[i < w->reactors ? i : w->reactors].loop));
     bus_serve(bus_port(w->bus, world_lookup(&w->world)), lookup_serve, w);
     assert_ok(pool_create("test", 2, 1000, &w->pool));
-    block_cache_create(8 << 20, &w->cache);
+    block_cache_create(w->cache_bytes ? w->cache_bytes : 8 << 20, &w->cache);
     for (unsigned i = 0; i < w->reactors; i++)
         assert_ok(data_dir_next_log_id(w->world.env, &w->data, &w->log_ids[i]));
     assert_ok(segpool_open(&seg, &w->segments));

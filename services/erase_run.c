@@ -3,6 +3,7 @@
 #include "services/directory_state.h"
 #include "services/erase.h"
 #include "services/inner.h"
+#include "storage/lsm.h"
 
 enum { PROGRESS_MS = 300 };
 
@@ -94,11 +95,7 @@ struct erase_run *erase_start(struct directory *d, const struct erase_range *ran
     return e;
 }
 
-static void add_since(struct erase_run *e, int64_t since_ms)
-{
-    if (since_ms && (!e->since_ms || since_ms < e->since_ms))
-        e->since_ms = since_ms;
-}
+static void add_since(struct erase_run *e, int64_t since_ms) { e->since_ms = lsm_older(e->since_ms, since_ms); }
 
 /* The directory's own comes last: its tables know of an erasing before the log that had it may be rid of it. */
 static void on_status(struct request *q)

@@ -26,14 +26,11 @@ struct purge {
     uint64_t target;   /* of a roll: to be trimmed; 0: none */
     uint64_t ticket;   /* of a scrub; 0: none */
     uint64_t rolled_us;
-    bool
-        erases; /* what stands before target was erased, and is to be scrubbed; else another's scrub wants it trimmed */
+    bool erases; /* what is before target was erased, and is to be scrubbed; else another's scrub wants it trimmed */
     bool is_said;
 };
 
 static int64_t share(const struct purge *p) { return p->within_ms / 4; }
-
-static int64_t older(int64_t a, int64_t b) { return !a || (b && b < a) ? b : a; }
 
 /* A clock that was set back makes moments of the future: they are due. */
 static int64_t due_until(const struct purge *p, int64_t now, int64_t since)
@@ -177,14 +174,14 @@ int64_t purge_since(const struct purge *p)
 {
     struct lsm *const *stores;
     size_t n = reactor_stores(p->r, &stores);
-    int64_t since = older(p->since_ms, p->next_ms);
+    int64_t since = lsm_older(p->since_ms, p->next_ms);
 
     if (!since && atomic_load(&p->r->world->erasings) != p->seen)
         since = p->looked_ms;
     if (has_old(p))
-        since = older(since, p->begun_ms);
+        since = lsm_older(since, p->begun_ms);
     for (size_t i = 0; i < n; i++)
-        since = stores[i] ? older(since, lsm_erased_since(stores[i])) : since;
+        since = stores[i] ? lsm_older(since, lsm_erased_since(stores[i])) : since;
     return since;
 }
 

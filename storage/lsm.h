@@ -93,6 +93,8 @@ void lsm_forget_log(struct lsm *l, uint64_t log_id); /* that log is gone: drop i
 void lsm_erased(struct lsm *l, int64_t at_ms);
 /* The oldest moment of erasing of which something may still be in a table; 0: none. */
 int64_t lsm_erased_since(const struct lsm *l);
+/* The older one of two such moments. */
+static inline int64_t lsm_older(int64_t a, int64_t b) { return !a || (b && b < a) ? b : a; }
 /* Has everything that was erased at or before `until_ms` leave the tables: flushes, then merges all tables into one, in
  * the usual steps on workers. To be called again, now and then, until lsm_erased_since is later or 0. */
 void lsm_purge(struct lsm *l, int64_t until_ms);

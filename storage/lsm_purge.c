@@ -13,20 +13,21 @@
  * merge as ever. Without space for one more copy of the store it waits like any merge. */
 #include "storage/lsm_store.h"
 
-static int64_t older(int64_t a, int64_t b) { return !a || (b && b < a) ? b : a; }
-
-void lsm_erased(struct lsm *l, int64_t at_ms) { l->purge.active_ms = older(l->purge.active_ms, at_ms > 0 ? at_ms : 1); }
+void lsm_erased(struct lsm *l, int64_t at_ms)
+{
+    l->purge.active_ms = lsm_older(l->purge.active_ms, at_ms > 0 ? at_ms : 1);
+}
 
 static int64_t in_memory(const struct lsm *l)
 {
     int64_t at = l->purge.active_ms;
 
     for (size_t i = 0; i < l->n_frozen; i++)
-        at = older(at, l->frozen[i].erased_ms);
+        at = lsm_older(at, l->frozen[i].erased_ms);
     return at;
 }
 
-int64_t lsm_erased_since(const struct lsm *l) { return older(in_memory(l), lsm_purge_installed(l)); }
+int64_t lsm_erased_since(const struct lsm *l) { return lsm_older(in_memory(l), lsm_purge_installed(l)); }
 
 void lsm_purge(struct lsm *l, int64_t until_ms)
 {
@@ -58,14 +59,14 @@ bool lsm_purge_pick(struct lsm *l, size_t *first, size_t *n)
     return true;
 }
 
-int64_t lsm_purge_installed(const struct lsm *l) { return older(l->purge.tables_ms, l->purge.newer_ms); }
+int64_t lsm_purge_installed(const struct lsm *l) { return lsm_older(l->purge.tables_ms, l->purge.newer_ms); }
 
 int64_t lsm_purge_next(const struct lsm *l)
 {
     bool is_done = l->purge.task && l->purge.task->state == TASK_COMMITTING;
-    int64_t at = older(is_done ? 0 : l->purge.tables_ms, l->purge.newer_ms);
+    int64_t at = lsm_older(is_done ? 0 : l->purge.tables_ms, l->purge.newer_ms);
 
-    return l->task[0].state == TASK_COMMITTING ? older(at, l->frozen[0].erased_ms) : at;
+    return l->task[0].state == TASK_COMMITTING ? lsm_older(at, l->frozen[0].erased_ms) : at;
 }
 
 void lsm_purge_frozen(struct lsm *l, struct lsm_frozen *f)
@@ -78,7 +79,7 @@ void lsm_purge_flushed(struct lsm *l, const struct lsm_frozen *f)
 {
     int64_t *mark = l->purge.task ? &l->purge.newer_ms : &l->purge.tables_ms;
 
-    *mark = older(*mark, f->erased_ms);
+    *mark = lsm_older(*mark, f->erased_ms);
 }
 
 void lsm_purge_ended(struct lsm *l, const struct lsm_task *t, bool is_installed)
@@ -87,7 +88,7 @@ void lsm_purge_ended(struct lsm *l, const struct lsm_task *t, bool is_installed)
 
     if (p->task != t)
         return;
-    p->tables_ms = older(is_installed ? 0 : p->tables_ms, p->newer_ms);
+    p->tables_ms = lsm_older(is_installed ? 0 : p->tables_ms, p->newer_ms);
     p->newer_ms = 0;
     p->task = NULL;
     p->is_wanted &= !is_installed; /* one that failed is tried again as merges are */

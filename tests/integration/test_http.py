@@ -2,6 +2,7 @@
 import asyncio
 import gzip
 import json
+import time
 
 from parley import DEADLINE, Case, cid, open_socket, text
 
@@ -164,12 +165,14 @@ class Limits(Case):
 
     async def test_too_many_logins_to_a_name_from_one_address_wait(self):
         await self.server.user("ana")
-        statuses = []
         body = {"username": "ana", "password": "wrong horse"}
-        for _ in range(12):
+        begun, passed, status = time.monotonic(), -1, 401
+        while status == 401:
             status, headers, answer = await self.server.http("POST", "/v1/sessions", body)
-            statuses.append(status)
-        self.assertEqual((statuses[0], statuses[-1], answer["code"]), (401, 429, "rate_limited"))
+            passed += 1
+            self.assertLess(passed, 12 + (time.monotonic() - begun) / 6)  # 10 at once, and 10 a minute
+        self.assertGreater(passed, 0)
+        self.assertEqual((status, answer["code"]), (429, "rate_limited"))
         self.assertGreater(int(headers["Retry-After"]), 0)
         self.assertGreater(answer["retry_after_ms"], 0)
 

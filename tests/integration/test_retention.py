@@ -161,6 +161,30 @@ class Retention(test_erase.Files):
         self.assertEqual((status, out), (1, "new: 1 users, 0 conversations, 0 entries\n"))
         self.assertIn("it does not begin with its first entry", err)
 
+    async def test_a_group_of_which_nobody_says_who_joined_when_is_imported(self):
+        conv, people = "cce1685tdwdc9rsfsczkjdmnm0c", ["u" + "0" * 11 + x for x in ("10", "20", "30")]
+        lines = [{"type": "export", "version": 1, "epoch": "x", "ts": 1},
+                 {"type": "conversation", "conv": conv, "kind": "group", "first_seq": 2, "last_seq": 2, "messages_before": 0,
+                  "title": "few", "announce": False, "locked": False, "history": "joined"}]
+        lines += [{"type": "member", "conv": conv, "user": p, "in": True, "role": "owner" if p == people[0] else "member",
+                   "joined_at": 1700000000000, "visible": [[1, None]], "delivered": 0, "read": 0} for p in people]
+        lines[2]["joined_seq"] = 1  # all others came with the first entry, too: there is no other
+        lines += [{"type": "entry", "ev": "message", "conv": conv, "seq": 2, "from": people[1], "ts": 1700000009000, "cid": "x",
+                   "content": {"type": "text", "text": "hi"}},
+                  {"type": "end", "users": 0, "conversations": 1, "entries": 1}]
+        folder = tempfile.mkdtemp(prefix="parley-test-import-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        file, data = os.path.join(folder, "export"), os.path.join(folder, "new")
+        with open(file, "w") as f:
+            f.writelines(json.dumps(line) + "\n" for line in lines)
+        status, out, err = await run("parley", "import", file, "--data", data)
+        self.assertEqual((status, out, err), (0, "new: 0 users, 1 conversations, 1 entries\n", ""))
+        got = await self.save(data, os.path.join(folder, "again"))
+        self.assertEqual([(m["user"], m["joined_seq"]) for m in got if m["type"] == "member"], [(p, 1) for p in people])
+        self.assertEqual([(e["seq"], e["content"]["text"]) for e in got if e["type"] == "entry"], [(2, "hi")])
+        status, out, _ = await run("parley", "verify", "--data", data)
+        self.assertEqual(status, 0, out)
+
     async def test_what_is_wrong_is_said(self):
         ann, ben = await self.server.users("ann", "ben")
         conv = (await (await ann.connect()).send(ben, "x"))["conv"]

@@ -144,6 +144,56 @@ class Tls(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises((ssl.SSLError, ConnectionError)):
                 await asyncio.get_running_loop().run_in_executor(None, self.handshake, server, old)
 
+    def shaken_in_pieces(self, server, version, split):
+        """A handshake of which every byte comes by itself, and a request in records of a byte each: (socket, its TLS)."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.trusting(self.cert, version).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        s = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            try:
+                tls.do_handshake()
+                is_done = True
+            except ssl.SSLWantReadError:
+                is_done = False
+            for piece in split(outgoing.read()):
+                s.sendall(piece)
+            if is_done:
+                return s, tls, incoming, outgoing
+            incoming.write(s.recv(65536))
+
+    def ask_in_pieces(self, server, version, split):
+        s, tls, incoming, outgoing = self.shaken_in_pieces(server, version, split)
+        with s:
+            for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
+                tls.write(bytes([byte]))
+                s.sendall(outgoing.read())
+            got = b""
+            while True:
+                try:
+                    got += tls.read(4096)
+                    if b"\r\n\r\n" in got:
+                        return got
+                except ssl.SSLWantReadError:
+                    incoming.write(s.recv(65536))
+
+    async def test_a_handshake_that_comes_byte_by_byte_is_one_like_any_other(self):
+        def bytes_of(data):
+            return [data[i:i + 1] for i in range(len(data))]
+
+        def records_of(data):
+            """What is not encrypted in records of a byte each."""
+            if data[:1] != b"\x16":
+                return [data]
+            n, rest = int.from_bytes(data[3:5], "big"), data[5:]
+            return [data[:3] + b"\x00\x01" + rest[i:i + 1] for i in range(n)] + [rest[n:]]
+        async with self.server() as server:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                for split in (bytes_of, records_of):
+                    with self.subTest(version=version, split=split.__name__):
+                        got = await asyncio.get_running_loop().run_in_executor(None, self.ask_in_pieces, server, version, split)
+                        self.assertTrue(got.startswith(b"HTTP/1.1 200 "), got)
+
     async def test_what_cannot_be_served_stops_the_start_and_is_named(self):
         other = make(self.folder, "other")
         for args, why in (([self.cert, other[1]], "tls-key"), (["/nowhere", self.key], "tls-cert /nowhere cannot be used"),

@@ -4,6 +4,7 @@
 #include "queue/stream.h"
 #include "storage/convlog.h"
 #include "tests/lib/unit.h"
+#include "tests/unit/cmd/first_entry.h"
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,19 +43,10 @@ static void encode(struct fixture *f, unsigned i, bool is_directory, struct buf 
         record_encode(&r, out);
         return;
     }
-    r = (struct record){.kind = RECORD_ENTRY,
-                        .entry = {.seq = 1,
-                                  .kind = ENTRY_MESSAGE,
-                                  .conv_kind = CONV_PAIR,
-                                  .from = 1,
-                                  .device = 1,
-                                  .ts = 1,
-                                  .ordinal = 1,
-                                  .cid = STR("c"),
-                                  .peer = i + 2,
-                                  .content = str_of(content, sizeof content)}};
-    pair_conv(&f->data.keys, 1, i + 2, &r.entry.conv);
-    *shard = shard_of(&f->data, &r.entry.conv);
+    struct conv_id c;
+    pair_conv(&f->data.keys, 1, i + 2, &c);
+    r = (struct record){.kind = RECORD_ENTRY, .entry = first_entry(c, i + 2, str_of(content, sizeof content))};
+    *shard = shard_of(&f->data, &c);
     record_encode(&r, out);
 }
 

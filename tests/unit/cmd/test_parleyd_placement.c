@@ -5,6 +5,7 @@
 #include "queue/stream.h"
 #include "storage/convlog.h"
 #include "tests/lib/unit.h"
+#include "tests/unit/cmd/first_entry.h"
 #include <semaphore.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -29,21 +30,6 @@ static struct conv_id pair(struct fixture *f, user_id other)
     return c;
 }
 
-static struct entry first_entry(struct conv_id c, user_id other)
-{
-    return (struct entry){.conv = c,
-                          .seq = 1,
-                          .kind = ENTRY_MESSAGE,
-                          .conv_kind = CONV_PAIR,
-                          .from = 1,
-                          .device = 1,
-                          .ts = 1,
-                          .ordinal = 1,
-                          .cid = STR("c"),
-                          .peer = other,
-                          .content = STR("{}")};
-}
-
 static void on_wake(void *arg) { sem_post(arg); }
 static void on_commit(void *arg, uint64_t end) { *(uint64_t *)arg = end; }
 static void on_failure(void *arg, enum err err)
@@ -55,7 +41,7 @@ static void on_failure(void *arg, enum err err)
 /* A log with the first entry of `a`, then that of `b`. */
 static void write_log(struct fixture *f, user_id of_a, user_id of_b)
 {
-    const struct entry entries[] = {first_entry(f->a, of_a), first_entry(f->b, of_b)};
+    const struct entry entries[] = {first_entry(f->a, of_a, STR("{}")), first_entry(f->b, of_b, STR("{}"))};
     uint64_t committed = 0;
     struct mailbox *home;
     struct segpool *pool;

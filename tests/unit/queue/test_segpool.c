@@ -1,6 +1,8 @@
 /* The pool of segments, stepped: which ones it hands out, and when what was in them is gone. */
 #include "queue/segpool.h"
 #include "tests/unit/queue/log_rig.h"
+#include <sched.h>
+#include <stdatomic.h>
 
 enum { SEGMENT = 8192, AHEAD = 2 };
 
@@ -198,6 +200,81 @@ PROMISE(old_segments_of_an_earlier_start_are_gone_when_the_pool_is_open)
     rig_end(&r);
 }
 
+/* --- a pool with its thread --- */
+
+/* A clock that stands: who waits for a while waits until something happens. When the pool begins to wait it is seen
+ * what it has ready. */
+static struct {
+    struct env_ops ops;
+    struct rig *rig;
+    _Atomic size_t waits_short;
+} waiting;
+
+static uint64_t standing_us(struct env *e)
+{
+    char *dir = segment_ready_dir(waiting.rig->dir);
+    uint64_t *ids;
+    size_t n;
+
+    assert_ok(segment_list(e->fs, dir, ".seg", &ids, &n));
+    mem_free(ids);
+    mem_free(dir);
+    atomic_fetch_add(&waiting.waits_short, n < AHEAD);
+    return (uint64_t)1 << 50;
+}
+
+static void start_thread(struct rig *r)
+{
+    start(r);
+    segpool_close(r->pool);
+    waiting.ops = *r->env.ops;
+    waiting.ops.mono_us = standing_us;
+    waiting.rig = r;
+    r->env.ops = &waiting.ops;
+    assert_ok(rig_try_pool(r, SEGMENT, AHEAD));
+}
+
+static struct segpool_segment use_when_ready(struct rig *r, uint64_t number)
+{
+    struct segpool_segment s;
+    char *path, *to = segment_path(r->dir, 7, number);
+    enum err err;
+
+    while ((err = segpool_take(r->pool, 7, &s)) == ERR_AGAIN) {
+        assert_int_equal(atomic_load(&waiting.waits_short), 0);
+        sched_yield();
+    }
+    assert_ok(err);
+    path = segpool_path(r->pool, &s);
+    assert_ok(fs_rename(r->env.fs, path, to));
+    mem_free(path);
+    mem_free(to);
+    return s;
+}
+
+PROMISE(while_a_scrub_waits_for_a_log_the_others_get_segments_as_ever)
+{
+    struct segpool_segment s, out;
+    uint64_t number = 1, held;
+    struct rig r;
+
+    start_thread(&r);
+    for (out = use_when_ready(&r, number); !out.is_old; out = use_when_ready(&r, number))
+        segpool_recycle(r.pool, 7, number++, &out); /* until that comes round */
+    held = number++;
+    uint64_t ticket = segpool_scrub(r.pool);
+    for (int i = 0; i < 20; i++, number++) {
+        s = use_when_ready(&r, number);
+        assert_false(s.is_old);
+        segpool_recycle(r.pool, 7, number, &s);
+    }
+    assert_false(segpool_is_scrubbed(r.pool, ticket));
+    segpool_recycle(r.pool, 7, held, &out);
+    while (!segpool_is_scrubbed(r.pool, ticket))
+        sched_yield();
+    rig_end(&r);
+}
+
 /* --- two logs of one pool --- */
 
 static void on_commit(void *arg, uint64_t end)
@@ -327,6 +404,7 @@ int main(void)
         HOLDS(after_a_scrub_nothing_is_left_of_what_was_given_back_before_it),
         HOLDS(a_log_that_goes_on_in_an_old_segment_is_stale_by_a_scrub_until_it_gives_that_back),
         HOLDS(what_can_be_neither_zeroed_nor_removed_is_not_scrubbed),
+        HOLDS(while_a_scrub_waits_for_a_log_the_others_get_segments_as_ever),
         HOLDS(what_one_log_gave_back_and_another_writes_over_is_gone_when_both_have_rolled),
         HOLDS(a_stale_log_rolls_even_when_its_segment_is_empty),
         HOLDS(old_segments_of_an_earlier_start_are_gone_when_the_pool_is_open),

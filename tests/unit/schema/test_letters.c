@@ -1,4 +1,5 @@
 #include "schema/letters.h"
+#include "schema/rebuild_rows.h"
 #include "tests/unit/schema/schema.h"
 
 static struct str body_of(struct fixture *f, user_id user)
@@ -93,12 +94,38 @@ PROMISE(what_is_erased_holds_nobody_any_more)
     fixture_deinit(&f);
 }
 
+PROMISE(making_anew_takes_only_the_letters_that_it_has_not_come_to)
+{
+    struct rebuild_row begins = {.shard = 2, .what = REBUILD_TABLES},
+                       goes_on = {.shard = 3, .what = REBUILD_TABLES, .has_conv = true, .conv = {{5}}},
+                       owed = {.shard = 4, .what = REBUILD_OWED};
+    uint16_t shards[] = {1, 2, 3, 4, 256};
+    struct fixture f;
+    struct letters_total total = {0};
+    struct letter got;
+
+    fixture_init(&f);
+    for (uint64_t i = 0; i < 5; i++) {
+        struct letter l = letter(&f, i + 1, i);
+        l.shard = shards[i];
+        assert_ok(letters_put(f.db, &l, &total));
+    }
+    assert_ok(rebuild_rows_put(f.db, &begins));
+    assert_ok(rebuild_rows_put(f.db, &goes_on)); /* what is kept of it since is not in the rows made before */
+    assert_ok(rebuild_rows_put(f.db, &owed));
+    assert_ok(letters_drop_rebuilt(f.db));
+    for (uint64_t id = 1; id <= 5; id++)
+        assert_int_equal(letters_get(f.db, id, &f.arena, &got), id == 2 ? ERR_NOT_FOUND : ERR_OK);
+    fixture_deinit(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(at_a_bound_nothing_more_is_taken),
         HOLDS(a_body_that_is_not_what_was_kept_is_damage),
         HOLDS(what_is_erased_holds_nobody_any_more),
+        HOLDS(making_anew_takes_only_the_letters_that_it_has_not_come_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,41 +3,15 @@
 #include "services/expiry.h"
 #include "services/reactor_state.h"
 #include "storage/convlog_expiry.h"
+#include "tests/unit/services/moved_clock.h"
 #include "tests/unit/services/sync_world.h"
 #include <sched.h>
 
-/* The system's, and how far the test has moved them. */
-static struct {
-    struct env env;
-    _Atomic int64_t time_ms, jumped_ms;
-} moved;
-
-static int64_t moved_now_ms(struct env *e)
-{
-    (void)e;
-    return env_now_ms(env_posix()) + moved.time_ms + moved.jumped_ms;
-}
-static uint64_t moved_mono_us(struct env *e)
-{
-    (void)e;
-    return env_mono_us(env_posix()) + (uint64_t)moved.time_ms * 1000;
-}
-static void moved_random(struct env *e, void *p, size_t n)
-{
-    (void)e;
-    env_random(env_posix(), p, n);
-}
-static void jump(int64_t ms) { moved.jumped_ms += ms; }
-static void advance(int64_t ms) { moved.time_ms += ms; }
-
 static struct world_test *start(unsigned reactors)
 {
-    static const struct env_ops ops = {moved_now_ms, moved_mono_us, moved_random};
     struct world_test *w = world_of_groups(reactors);
 
-    moved.env = (struct env){&ops, env_posix()->fs};
-    moved.time_ms = moved.jumped_ms = 0;
-    w->env = &moved.env;
+    w->env = moved_env();
     w->inner[INNER_ERASE] = inner_erase;
     w->inner[INNER_CONV_BATCH] = inner_conv_batch;
     w->ops[OP_sync] = op_sync;

@@ -1,7 +1,9 @@
 /* What is made anew from the conversations is what the logs would have made. */
 #include "schema/db.h"
+#include "storage/convlog_codec.h"
 #include "tests/unit/services/directory_test.h"
 #include "services/reactor_state.h"
+#include "services/rebuild.h"
 #include <sched.h>
 
 enum { USERS = 12, GROUPS = 30, STEPS = 400 };
@@ -521,6 +523,165 @@ PROMISE(until_the_tables_are_whole_again_nobody_is_told_what_they_have)
     rig_end(g);
 }
 
+/* --- pages --- */
+
+/* On the reactor's thread: a conversation's state is taken out of the store, or put back. */
+struct state_of {
+    struct msg msg;
+    struct rig *g;
+    struct conv_id conv;
+    struct buf value;
+    sem_t done;
+};
+static void take_state_run(struct msg *m)
+{
+    struct state_of *s = container_of(m, struct state_of, msg);
+    struct key key = key_of(shard_of(&s->g->data, &s->conv), &s->conv, WHAT_STATE);
+    uint64_t log = stream_log_id(s->g->world.streams[0]);
+
+    if (s->value.len) {
+        assert_ok(lsm_put(s->g->store, key_str(&key), buf_get(&s->value)));
+    } else {
+        assert_ok(lsm_get(s->g->store, key_str(&key), NULL, &s->value));
+        assert_ok(lsm_delete(s->g->store, key_str(&key)));
+    }
+    lsm_applied(s->g->store, log, lsm_position(s->g->store, log));
+    sem_post(&s->done);
+}
+static void take_state(struct state_of *s)
+{
+    s->msg.run = take_state_run;
+    sem_init(&s->done, 0, 0);
+    mailbox_post(loop_mailbox(s->g->loop), &s->msg);
+    sem_wait(&s->done);
+    sem_destroy(&s->done);
+}
+
+static bool page_has(const struct inner_rebuild *page, const struct conv_id *c)
+{
+    for (size_t i = 0; i < page->n; i++)
+        if (conv_eq(&page->v[i].conv, c))
+            return true;
+    return false;
+}
+
+static void expect_page(struct rig *g, const struct conv_id *c, enum code code)
+{
+    struct asked *a = rig_begin(g, 0);
+    struct inner_rebuild *page = arena_alloc(&a->q->arena, sizeof *page);
+
+    *page = (struct inner_rebuild){.shard = shard_of(&g->data, c), .what = REBUILD_TABLES};
+    a->q->inner = INNER_REBUILD;
+    a->q->result = page;
+    rig_send(a);
+    assert_int_equal(rig_wait(a)->code, code);
+    if (code == CODE_OK)
+        assert_true(page->is_owner && page->is_through && page_has(page, c));
+    rig_free(a);
+}
+
+PROMISE(a_conversation_without_its_state_is_damage_and_not_the_end_of_its_shard)
+{
+    struct state_of of = {0};
+    struct story s;
+
+    story_begin(&s, rig_new());
+    of.g = s.g;
+    of.conv = s.groups[0];
+    expect_page(s.g, &s.groups[0], CODE_OK);
+    take_state(&of);
+    expect_page(s.g, &s.groups[0], CODE_INTERNAL);
+    take_state(&of);
+    expect_page(s.g, &s.groups[0], CODE_OK);
+    buf_deinit(&of.value);
+    rig_end(s.g);
+}
+
+/* On the directory's thread: a page is there whose reactor has the shard no more, with a conversation that is nowhere
+ * else, or how much is left is looked at. */
+struct stray {
+    struct msg msg;
+    struct rig *g;
+    uint16_t shard;
+    bool is_asked;
+    unsigned left;
+    sem_t done;
+};
+static const struct conv_id nowhere = {{0x77}};
+
+static void set_page(struct directory *d, uint16_t shard, unsigned port)
+{
+    struct request *q = request_new(NULL, d);
+    struct inner_rebuild *page = arena_alloc(&q->arena, sizeof *page);
+    uint8_t of[SHARD_COUNT] = {0};
+
+    of[shard] = REBUILD_TABLES;
+    assert_ok(tables_begin(d->tables));
+    assert_ok(tables_detach(d->tables, of));
+    assert_ok(tables_end(d->tables));
+    *page = (struct inner_rebuild){
+        .port = port, .shard = shard, .what = REBUILD_TABLES, .is_owner = true, .is_through = true, .n = 1};
+    page->v = arena_alloc(&q->arena, sizeof *page->v);
+    *page->v = (struct rebuilt){.conv = nowhere, .kind = CONV_PAIR, .a = 1, .b = 2, .created = 1};
+    q->result = page;
+    d->rebuild.page = q;
+    d->rebuild.port = port;
+}
+static void stray_run(struct msg *m)
+{
+    struct stray *s = container_of(m, struct stray, msg);
+    struct directory *d = s->g->directory;
+
+    if (!s->is_asked) {
+        set_page(d, s->shard, 1);
+        assert_ok(rebuild_work(d));
+        s->is_asked = d->rebuild.asked && !d->rebuild.page && d->rebuild.port == 0;
+    }
+    s->left = tables_rebuild_left(d->tables, REBUILD_TABLES);
+    sem_post(&s->done);
+}
+static void stray_step(struct stray *s)
+{
+    s->msg.run = stray_run;
+    sem_init(&s->done, 0, 0);
+    mailbox_post(loop_mailbox(s->g->directory->loop), &s->msg);
+    sem_wait(&s->done);
+    sem_destroy(&s->done);
+}
+
+static int64_t count(struct rig *g, const char *what)
+{
+    struct db *db = NULL;
+    struct rows q = {0};
+    int64_t n;
+
+    assert_ok(db_open_reader(g->tables_path, &db));
+    assert_ok(rows_begin(&q, db, what, ""));
+    assert_ok(rows_next(&q));
+    n = rows_i64(&q, 0);
+    rows_end(&q);
+    db_close(db);
+    return n;
+}
+
+PROMISE(a_page_of_a_shard_that_has_moved_meanwhile_is_dropped_and_its_new_owner_asked)
+{
+    struct stray stray = {0};
+    struct story s;
+
+    story_begin(&s, rig_new());
+    stray.g = s.g;
+    stray.shard = shard_of(&s.g->data, &s.groups[0]);
+    stray_step(&stray);
+    assert_true(stray.is_asked);
+    while (stray.left) {
+        stray_step(&stray);
+        sched_yield();
+    }
+    assert_int_equal(count(s.g, "SELECT count(*) FROM chats WHERE conv = x'77000000000000000000000000000000'"), 0);
+    rig_end(s.g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +689,8 @@ int main(void)
         HOLDS(what_is_owed_is_made_anew_as_it_was_recorded),
         HOLDS(making_anew_goes_on_behind_every_end_and_misses_no_record_meanwhile),
         HOLDS(tables_that_stand_still_hold_a_log_up_to_the_bound_and_are_made_anew),
+        HOLDS(a_conversation_without_its_state_is_damage_and_not_the_end_of_its_shard),
+        HOLDS(a_page_of_a_shard_that_has_moved_meanwhile_is_dropped_and_its_new_owner_asked),
         HOLDS(until_the_tables_are_whole_again_nobody_is_told_what_they_have),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,7 +46,7 @@ struct putting {
     uint16_t shard;
     const struct authority *now;
     struct buf value;
-    struct convlog_late *late; /* NULL: all is put at once */
+    bool *owes_state; /* NULL: it is put at once */
 };
 
 static enum err put(struct putting *p, struct key key) { return lsm_put(p->lsm, key_str(&key), buf_get(&p->value)); }
@@ -60,20 +60,11 @@ enum err convlog_put_state(struct lsm *l, uint16_t shard, const struct authority
     return lsm_put(l, key_str(&key), buf_get(scratch));
 }
 
-enum err convlog_put_cid(struct lsm *l, uint16_t shard, const struct entry *e, struct buf *scratch)
-{
-    struct key key = key_of_cid(shard, e->cid_hash);
-
-    buf_clear(scratch);
-    cid_encode(e, scratch);
-    return lsm_put(l, key_str(&key), buf_get(scratch));
-}
-
 static enum err put_state(struct putting *p)
 {
-    if (!p->late)
+    if (!p->owes_state)
         return convlog_put_state(p->lsm, p->shard, p->now, &p->value);
-    p->late->state = true;
+    *p->owes_state = true;
     return ERR_OK;
 }
 
@@ -86,10 +77,9 @@ static enum err put_settings(struct putting *p)
 
 static enum err put_cid(struct putting *p, const struct entry *e)
 {
-    if (!p->late)
-        return convlog_put_cid(p->lsm, p->shard, e, &p->value);
-    p->late->cid = true;
-    return ERR_OK;
+    buf_clear(&p->value);
+    cid_encode(e, &p->value);
+    return put(p, key_of_cid(p->shard, e->cid_hash));
 }
 
 static enum err put_member(struct putting *p, user_id u)
@@ -213,9 +203,9 @@ out:
 }
 
 enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
-                           const struct authority *now, struct convlog_late *late)
+                           const struct authority *now, bool *owes_state)
 {
-    struct putting p = {.lsm = l, .shard = shard, .now = now, .late = late};
+    struct putting p = {.lsm = l, .shard = shard, .now = now, .owes_state = owes_state};
     enum err err = ERR_INVALID;
 
     buf_reserve(&p.value, VALUE_USUAL);

@@ -274,7 +274,10 @@ enum err lsm_put(struct lsm *l, struct str key, struct str value)
     enum err err = may_put(l, key);
     if (err != ERR_OK || value.len > BLOCK_VALUE_MAX)
         return err != ERR_OK ? err : ERR_INVALID;
-    memtable_put(l->active, key, value);
+    if (l->defers)
+        memtable_put_late(l->active, key, value);
+    else
+        memtable_put(l->active, key, value);
     l->unapplied++;
     mirror(l, key, &value);
     return ERR_OK;
@@ -285,10 +288,21 @@ enum err lsm_delete(struct lsm *l, struct str key)
     enum err err = may_put(l, key);
     if (err != ERR_OK)
         return err;
-    memtable_delete(l->active, key);
+    if (l->defers)
+        memtable_delete_late(l->active, key);
+    else
+        memtable_delete(l->active, key);
     l->unapplied++;
     mirror(l, key, NULL);
     return ERR_OK;
+}
+
+void lsm_defer(struct lsm *l) { l->defers = true; }
+
+void lsm_settle(struct lsm *l)
+{
+    memtable_settle(l->active);
+    l->defers = false;
 }
 
 bool lsm_is_busy(struct lsm *l)
@@ -321,6 +335,7 @@ bool lsm_is_ripe(const struct lsm *l)
 
 void lsm_applied(struct lsm *l, uint64_t log_id, uint64_t pos)
 {
+    lsm_settle(l);
     positions_set(&l->applied, log_id, pos);
     l->unapplied = 0;
     if (l->n_frozen < FROZEN_MAX && lsm_is_ripe(l))

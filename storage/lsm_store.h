@@ -33,6 +33,7 @@ struct lsm {
     uint8_t mirror_first;
 
     struct memtable *active;
+    bool defers; /* what is put in it is put late */
     struct lsm_frozen {
         struct memtable *table;
         struct positions positions; /* with it on disk, these are durable */

@@ -15,10 +15,16 @@ void memtable_destroy(struct memtable *m);
 /* A key is 1 to 255 bytes. A value of the same size as the one there overwrites it in place. */
 void memtable_put(struct memtable *m, struct str key, struct str value);
 void memtable_delete(struct memtable *m, struct str key);
+/* The same, put late: reads and walks know nothing of it until memtable_settle sorts in all that was put late, in the
+ * order of keys, which costs a fraction of finding the place of each as it comes. Until then nothing else is put. Of
+ * equal keys the last counts. */
+void memtable_put_late(struct memtable *m, struct str key, struct str value);
+void memtable_delete_late(struct memtable *m, struct str key);
+void memtable_settle(struct memtable *m);
 /* False when it says nothing about the key. */
 bool memtable_get(const struct memtable *m, struct str key, struct str *value, bool *is_tombstone);
 size_t memtable_bytes(const struct memtable *m); /* of memory, with all overhead but malloc's */
-size_t memtable_count(const struct memtable *m);
+size_t memtable_count(const struct memtable *m); /* of keys; each put that was late and is not settled is one, too */
 
 struct memtable_iter {
     struct iter it;

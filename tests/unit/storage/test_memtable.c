@@ -51,7 +51,24 @@ static void check(const struct cell *c, struct str value, bool is_tombstone)
         assert_int_equal(dec_u64(value.p), c->stamp);
 }
 
-PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
+static void put(struct memtable *m, bool is_late, struct str key, struct str value)
+{
+    if (is_late)
+        memtable_put_late(m, key, value);
+    else
+        memtable_put(m, key, value);
+}
+
+static void take_out(struct memtable *m, bool is_late, struct str key)
+{
+    if (is_late)
+        memtable_delete_late(m, key);
+    else
+        memtable_delete(m, key);
+}
+
+/* Of so many puts in turn `late` are late, the others not. */
+static void compare_with_sorted_array(unsigned turn, unsigned late)
 {
     static struct cell cells[4096];
     size_t n = 0;
@@ -61,6 +78,9 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
     for (unsigned i = 0; i < N; i++) {
         char key[10], value[40] = {0};
         size_t len = key_of(next(&seed) % 3000, key);
+        bool is_late = i % turn < late;
+        if (!is_late)
+            memtable_settle(m);
         struct cell *c = find(cells, n, str_of(key, len));
         if (!c) {
             c = &cells[n++];
@@ -72,10 +92,11 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
         c->stamp = i;
         enc_u64(value, c->stamp);
         if (c->is_live)
-            memtable_put(m, str_of(key, len), str_of(value, c->size));
+            put(m, is_late, str_of(key, len), str_of(value, c->size));
         else
-            memtable_delete(m, str_of(key, len));
+            take_out(m, is_late, str_of(key, len));
     }
+    memtable_settle(m);
     qsort(cells, n, sizeof(cells[0]), by_key);
     assert_int_equal(memtable_count(m), n);
     struct memtable_iter it;
@@ -97,15 +118,48 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
     memtable_destroy(m);
 }
 
-static void fill_and_walk(int64_t step)
+PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key) { compare_with_sorted_array(1, 0); }
+
+PROMISE(what_is_put_late_is_the_same_once_it_is_settled)
+{
+    compare_with_sorted_array(N, N);
+    compare_with_sorted_array(7, 3);
+    compare_with_sorted_array(1000, 999);
+    compare_with_sorted_array(10000, 4000);
+}
+
+PROMISE(what_is_put_late_counts_at_once_and_is_there_once_it_is_settled)
+{
+    struct memtable *m;
+    struct str value;
+    bool is_tombstone;
+    memtable_create(&m);
+    memtable_put(m, STR("a"), STR("old"));
+    size_t before = memtable_bytes(m);
+    memtable_put_late(m, STR("b"), STR("1"));
+    memtable_delete_late(m, STR("a"));
+    assert_true(memtable_bytes(m) > before);
+    assert_int_equal(memtable_count(m), 3);
+    assert_true(memtable_get(m, STR("a"), &value, &is_tombstone) && !is_tombstone);
+    assert_false(memtable_get(m, STR("b"), &value, &is_tombstone));
+    memtable_settle(m);
+    assert_int_equal(memtable_count(m), 2);
+    assert_true(memtable_get(m, STR("a"), &value, &is_tombstone) && is_tombstone);
+    assert_true(memtable_get(m, STR("b"), &value, &is_tombstone) && str_eq(value, STR("1")));
+    memtable_put_late(m, STR("c"), STR("2")); /* never settled: freed all the same */
+    memtable_destroy(m);
+}
+
+static void fill_and_walk(int64_t step, bool is_late)
 {
     struct memtable *m;
     memtable_create(&m);
     for (int64_t i = 0; i < N; i++) {
         char key[8];
         enc_be64(key, (uint64_t)(step > 0 ? i : N - 1 - i));
-        memtable_put(m, str_of(key, 8), str_of(key, 8));
+        put(m, is_late, str_of(key, 8), str_of(key, 8));
     }
+    memtable_settle(m);
     struct memtable_iter it;
     uint64_t seen = 0;
     for (memtable_iter_init(&it, m, (struct str){0}); it.it.is_valid; it.it.next(&it.it), seen++)
@@ -116,8 +170,10 @@ static void fill_and_walk(int64_t step)
 
 PROMISE(ascending_and_descending_keys_are_kept_in_order)
 {
-    fill_and_walk(1);
-    fill_and_walk(-1);
+    fill_and_walk(1, false);
+    fill_and_walk(-1, false);
+    fill_and_walk(1, true);
+    fill_and_walk(-1, true);
 }
 
 PROMISE(a_value_of_the_same_size_takes_no_more_memory)
@@ -203,6 +259,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(it_is_a_sorted_array_with_the_last_word_on_each_key),
+        HOLDS(what_is_put_late_is_the_same_once_it_is_settled),
+        HOLDS(what_is_put_late_counts_at_once_and_is_there_once_it_is_settled),
         HOLDS(ascending_and_descending_keys_are_kept_in_order),
         HOLDS(keys_put_before_all_others_are_found_and_overwritten),
         HOLDS(a_value_of_the_same_size_takes_no_more_memory),

@@ -46,7 +46,7 @@ struct putting {
     uint16_t shard;
     const struct authority *now;
     struct buf value;
-    struct convlog_late *late; /* NULL: all is put at once */
+    bool *owes_state;          /* NULL: it is put at once */
     struct convlog_near *near; /* NULL: nothing is known */
     struct lsm_near *cid;
 };
@@ -72,20 +72,11 @@ enum err convlog_put_state_near(struct lsm *l, uint16_t shard, const struct auth
     return lsm_put_again(l, key_str(&key), buf_get(scratch), &near->state);
 }
 
-enum err convlog_put_cid(struct lsm *l, uint16_t shard, const struct entry *e, struct buf *scratch)
-{
-    struct key key = key_of_cid(shard, e->cid_hash);
-
-    buf_clear(scratch);
-    cid_encode(e, scratch);
-    return lsm_put(l, key_str(&key), buf_get(scratch));
-}
-
 static enum err put_state(struct putting *p)
 {
-    if (!p->late)
+    if (!p->owes_state)
         return convlog_put_state(p->lsm, p->shard, p->now, &p->value);
-    p->late->state = true;
+    *p->owes_state = true;
     return ERR_OK;
 }
 
@@ -109,10 +100,9 @@ static enum err put_cid(struct putting *p, const struct entry *e)
 {
     if (p->near)
         return put_cid_near(p, e);
-    if (!p->late)
-        return convlog_put_cid(p->lsm, p->shard, e, &p->value);
-    p->late->cid = true;
-    return ERR_OK;
+    buf_clear(&p->value);
+    cid_encode(e, &p->value);
+    return put(p, key_of_cid(p->shard, e->cid_hash));
 }
 
 static enum err put_member(struct putting *p, user_id u)
@@ -237,9 +227,9 @@ out:
 }
 
 enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
-                           const struct authority *now, struct convlog_late *late)
+                           const struct authority *now, bool *owes_state)
 {
-    struct putting p = {.lsm = l, .shard = shard, .now = now, .late = late};
+    struct putting p = {.lsm = l, .shard = shard, .now = now, .owes_state = owes_state};
     enum err err = ERR_INVALID;
 
     buf_reserve(&p.value, VALUE_USUAL);

@@ -130,9 +130,9 @@ MUST_CHECK enum err convlog_replay_record(struct convlog_replay *r, struct lsm *
 /* A record that will be replayed soon: has what it needs fetched from memory, in as many calls, apart from each other,
  * with step 0, 1, 2. It may be skipped. */
 void convlog_replay_fetch(const struct convlog_replay *r, unsigned kind, struct str body, unsigned step);
-/* From now on states and cids are put late, a state once for all that was replayed since the last time:
- * convlog_replay_settle puts those of a store (NULL: of all), and only then may lsm_applied be called. LIMIT: to be
- * repeated. */
+/* From now on a conversation's state is put late, once for all that was replayed since the last time:
+ * convlog_replay_settle puts those of a store (NULL: of all), and only then may lsm_applied be called. Until then
+ * nobody else reads the store (lsm_defer). LIMIT: to be repeated. */
 void convlog_replay_defer(struct convlog_replay *r);
 MUST_CHECK enum err convlog_replay_settle(struct convlog_replay *r, struct lsm *l);
 

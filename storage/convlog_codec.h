@@ -39,12 +39,7 @@ enum err cursors_decode(struct str value, struct arena *arena, struct member *m)
 enum err cid_decode(struct str value, uint64_t *seq, uint64_t *fingerprint);
 enum err cid_decode_ts(struct str value, int64_t *ts); /* NOT_FOUND: it has none */
 
-/* What a caller has left to it that will put it itself, before lsm_applied. */
-struct convlog_late {
-    bool state, cid;
-};
-/* convlog_put, with the record's bytes where they are known. With `late` neither state nor cid are put, and it is told
- * which would have been. */
+/* convlog_put, with the record's bytes where they are known. With `owes_state` the state is not put, and it is told
+ * whether it would have been: then the caller puts it, before lsm_applied. */
 MUST_CHECK enum err convlog_put_bytes(struct lsm *l, uint16_t shard, const struct record *r, struct str bytes,
-                                      const struct authority *now, struct convlog_late *late);
-MUST_CHECK enum err convlog_put_cid(struct lsm *l, uint16_t shard, const struct entry *e, struct buf *scratch);
+                                      const struct authority *now, bool *owes_state);

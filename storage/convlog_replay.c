@@ -2,26 +2,19 @@
  * the authorities it has touched, since the next record is often of the same conversation, and forgets all of them at
  * once when they are many or large: a replay must not need more memory than the server had.
  *
- * Of what a message puts, its conversation's state is what the next message puts again, and its cid falls anywhere in
- * the memtable. Who replays much has both put late, when the memtable is full: each state once, and both in the order
- * of keys, so that one falls where the one before did. */
+ * Of what a message puts, its conversation's state is what the next message puts again, and entry and cid fall anywhere
+ * in the memtable. Who replays much has a state put once, when the memtable is full, and the store sort in all of it
+ * then. Until then the store can't be asked for it; nothing of a conversation is, since its authority is kept. */
 #include "storage/convlog_codec.h"
 #include "base/map.h"
 
-enum { BYTES_KEPT = 64 << 20, CIDS_MAX = 1 << 17 };
+enum { BYTES_KEPT = 64 << 20 };
 
 struct cached {
     struct authority a;
     struct lsm *lsm;
     uint16_t shard;
     bool is_late; /* its state is to be put: it is in `late` */
-};
-struct late_cid {
-    struct lsm *lsm;
-    uint64_t order; /* of coming */
-    uint16_t shard;
-    uint8_t hash[16];
-    uint64_t seq, fingerprint;
 };
 struct convlog_replay {
     struct map convs; /* of struct cached, in the arena */
@@ -30,8 +23,6 @@ struct convlog_replay {
     bool defers;
     struct cached **late;
     size_t n_late, cap_late;
-    struct late_cid *cids;
-    size_t n_cids, cap_cids;
 };
 
 void convlog_replay_create(struct convlog_replay **out) { *out = mem_new(struct convlog_replay); }
@@ -52,7 +43,6 @@ void convlog_replay_destroy(struct convlog_replay *p)
     forget(p);
     arena_deinit(&p->scratch);
     mem_free(p->late);
-    mem_free(p->cids);
     mem_free(p);
 }
 
@@ -70,36 +60,6 @@ static void note_state(struct convlog_replay *p, struct cached *c)
     c->is_late = true;
 }
 
-static void note_cid(struct convlog_replay *p, struct lsm *l, uint16_t shard, const struct entry *e)
-{
-    struct late_cid *c;
-
-    if (p->n_cids == p->cap_cids) {
-        p->cap_cids = p->cap_cids ? p->cap_cids * 2 : 1024;
-        p->cids = mem_realloc(p->cids, p->cap_cids * sizeof p->cids[0]);
-    }
-    c = &p->cids[p->n_cids];
-    *c = (struct late_cid){l, p->n_cids++, shard, {0}, e->seq, e->fingerprint};
-    memcpy(c->hash, e->cid_hash, sizeof c->hash);
-}
-
-static int by_conv(const void *x, const void *y)
-{
-    const struct cached *a = *(struct cached *const *)x, *b = *(struct cached *const *)y;
-
-    return a->shard != b->shard ? (a->shard > b->shard) - (a->shard < b->shard) : memcmp(&a->a.id, &b->a.id, 16);
-}
-
-/* Of equal ones the last that came is put last. */
-static int by_cid(const void *x, const void *y)
-{
-    const struct late_cid *a = x, *b = y;
-    int c = (a->shard > b->shard) - (a->shard < b->shard);
-
-    c = c ? c : memcmp(a->hash, b->hash, sizeof a->hash);
-    return c ? c : (a->order > b->order) - (a->order < b->order);
-}
-
 /* Those of other stores stay, in front of the rest; how many. */
 static size_t set_states_apart(struct convlog_replay *p, const struct lsm *l)
 {
@@ -115,62 +75,33 @@ static size_t set_states_apart(struct convlog_replay *p, const struct lsm *l)
     return n;
 }
 
-static size_t set_cids_apart(struct convlog_replay *p, const struct lsm *l)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; l && i < p->n_cids; i++) {
-        struct late_cid c = p->cids[i];
-        if (c.lsm == l)
-            continue;
-        p->cids[i] = p->cids[n];
-        p->cids[n++] = c;
-    }
-    return n;
-}
-
-static enum err settle_states(struct convlog_replay *p, struct lsm *l, struct buf *scratch)
+enum err convlog_replay_settle(struct convlog_replay *p, struct lsm *l)
 {
     size_t others = set_states_apart(p, l);
+    struct buf scratch = {0};
     enum err err = ERR_OK;
 
-    if (p->n_late > others)
-        qsort(p->late + others, p->n_late - others, sizeof p->late[0], by_conv);
     for (size_t i = others; i < p->n_late; i++)
-        TRY(convlog_put_state(p->late[i]->lsm, p->late[i]->shard, &p->late[i]->a, scratch));
+        TRY(convlog_put_state(p->late[i]->lsm, p->late[i]->shard, &p->late[i]->a, &scratch));
     for (size_t i = others; i < p->n_late; i++)
         p->late[i]->is_late = false;
     p->n_late = others;
 out:
-    return err;
-}
-
-static enum err settle_cids(struct convlog_replay *p, struct lsm *l, struct buf *scratch)
-{
-    size_t others = set_cids_apart(p, l);
-    enum err err = ERR_OK;
-
-    if (p->n_cids > others)
-        qsort(p->cids + others, p->n_cids - others, sizeof p->cids[0], by_cid);
-    for (size_t i = others; i < p->n_cids; i++) {
-        struct entry e = {.seq = p->cids[i].seq, .fingerprint = p->cids[i].fingerprint};
-        memcpy(e.cid_hash, p->cids[i].hash, sizeof e.cid_hash);
-        TRY(convlog_put_cid(p->cids[i].lsm, p->cids[i].shard, &e, scratch));
-    }
-    p->n_cids = others;
-out:
-    return err;
-}
-
-enum err convlog_replay_settle(struct convlog_replay *p, struct lsm *l)
-{
-    struct buf scratch = {0};
-    enum err err;
-
-    TRY(settle_states(p, l, &scratch));
-    TRY(settle_cids(p, l, &scratch));
-out:
     buf_deinit(&scratch);
+    return err;
+}
+
+/* They are loaded again. */
+static enum err settle_and_forget(struct convlog_replay *p)
+{
+    enum err err;
+    size_t at = 0;
+
+    TRY(convlog_replay_settle(p, NULL));
+    for (struct cached *c; (c = map_next(&p->convs, &at)) != NULL;)
+        lsm_settle(c->lsm);
+    forget(p);
+out:
     return err;
 }
 
@@ -186,10 +117,8 @@ static enum err find_conv(struct convlog_replay *p, struct lsm *l, uint16_t shar
     enum err err = ERR_OK;
 
     if (!known) {
-        if (p->arena.bytes >= BYTES_KEPT) {
-            TRY(convlog_replay_settle(p, NULL)); /* they are loaded again */
-            forget(p);
-        }
+        if (p->arena.bytes >= BYTES_KEPT)
+            TRY(settle_and_forget(p));
         known = arena_alloc(&p->arena, sizeof *known);
         known->lsm = l;
         known->shard = shard;
@@ -232,24 +161,20 @@ enum err convlog_replay_record(struct convlog_replay *p, struct lsm *l, uint16_t
     struct record r;
     struct cached *known;
     const struct conv_id *c;
-    struct convlog_late late = {0};
+    bool owes_state = false;
     enum err err;
 
     TRY(record_decode(kind, body, &p->scratch, &r));
     c = conv_of(&r);
     TRY(c ? ERR_OK : ERR_INVALID);
     TRY(find_conv(p, l, shard, c, &known));
-    if (kind == RECORD_FORGET) /* it puts cids that are to stand behind those */
-        TRY(convlog_replay_settle(p, l));
     authority_apply(&known->a, &r, &p->arena);
+    if (p->defers)
+        lsm_defer(l);
     if (known->a.kind) /* a receipt of nothing is nothing */
-        TRY(convlog_put_bytes(l, shard, &r, body, &known->a, p->defers ? &late : NULL));
-    if (late.state)
+        TRY(convlog_put_bytes(l, shard, &r, body, &known->a, p->defers ? &owes_state : NULL));
+    if (owes_state)
         note_state(p, known);
-    if (late.cid)
-        note_cid(p, l, shard, &r.entry);
-    if (p->n_cids >= CIDS_MAX)
-        err = convlog_replay_settle(p, NULL);
 out:
     arena_deinit(&p->scratch);
     return err;

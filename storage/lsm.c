@@ -276,6 +276,14 @@ static enum err may_put_value(struct lsm *l, struct str key, struct str value)
     return err != ERR_OK ? err : value.len > BLOCK_VALUE_MAX ? ERR_INVALID : ERR_OK;
 }
 
+static void put_plainly(struct lsm *l, struct str key, struct str value)
+{
+    if (l->defers)
+        memtable_put_late(l->active, key, value);
+    else
+        memtable_put(l->active, key, value);
+}
+
 static void was_put(struct lsm *l, struct str key, struct str value)
 {
     l->unapplied++;
@@ -287,7 +295,7 @@ enum err lsm_put(struct lsm *l, struct str key, struct str value)
     enum err err = may_put_value(l, key, value);
     if (err != ERR_OK)
         return err;
-    memtable_put(l->active, key, value);
+    put_plainly(l, key, value);
     was_put(l, key, value);
     return ERR_OK;
 }
@@ -297,7 +305,10 @@ enum err lsm_put_near(struct lsm *l, struct str key, struct str value, struct ls
     enum err err = may_put_value(l, key, value);
     if (err != ERR_OK)
         return err;
-    memtable_put_near(l->active, key, value, lsm_near_in(l, near));
+    if (l->defers)
+        put_plainly(l, key, value);
+    else
+        memtable_put_near(l->active, key, value, lsm_near_in(l, near));
     was_put(l, key, value);
     return ERR_OK;
 }
@@ -307,7 +318,10 @@ enum err lsm_put_again(struct lsm *l, struct str key, struct str value, struct l
     enum err err = may_put_value(l, key, value);
     if (err != ERR_OK)
         return err;
-    memtable_put_again(l->active, key, value, lsm_near_in(l, near));
+    if (l->defers)
+        put_plainly(l, key, value);
+    else
+        memtable_put_again(l->active, key, value, lsm_near_in(l, near));
     was_put(l, key, value);
     return ERR_OK;
 }
@@ -317,10 +331,21 @@ enum err lsm_delete(struct lsm *l, struct str key)
     enum err err = may_put(l, key);
     if (err != ERR_OK)
         return err;
-    memtable_delete(l->active, key);
+    if (l->defers)
+        memtable_delete_late(l->active, key);
+    else
+        memtable_delete(l->active, key);
     l->unapplied++;
     mirror(l, key, NULL);
     return ERR_OK;
+}
+
+void lsm_defer(struct lsm *l) { l->defers = true; }
+
+void lsm_settle(struct lsm *l)
+{
+    memtable_settle(l->active);
+    l->defers = false;
 }
 
 bool lsm_is_busy(struct lsm *l)
@@ -354,6 +379,7 @@ bool lsm_is_ripe(const struct lsm *l)
 
 void lsm_applied(struct lsm *l, uint64_t log_id, uint64_t pos)
 {
+    lsm_settle(l);
     positions_set(&l->applied, log_id, pos);
     l->unapplied = 0;
     if (l->n_frozen < FROZEN_MAX && lsm_is_ripe(l))

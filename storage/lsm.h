@@ -74,6 +74,10 @@ void lsm_mirror(struct lsm *l, uint8_t first, lsm_mirror_fn *fn, void *arg);
 bool lsm_is_busy(struct lsm *l);
 /* The disk had no space for the last flush or manifest: waiting does not help before an operator does. */
 bool lsm_is_full(const struct lsm *l);
+/* For who puts much and reads little: from now on what is put is not read until lsm_settle or lsm_applied, which also
+ * end this. It costs a fraction (memtable.h). Put in between like this everything that belongs together. */
+void lsm_defer(struct lsm *l);
+void lsm_settle(struct lsm *l);
 /* Everything of log `log_id` before `pos` has been put. May freeze the memtable (then starts the flush). */
 void lsm_applied(struct lsm *l, uint64_t log_id, uint64_t pos);
 /* The memtable is full: the next lsm_applied freezes it, if it can. */

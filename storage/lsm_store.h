@@ -34,6 +34,7 @@ struct lsm {
 
     struct memtable *active;
     uint64_t active_id; /* counted up from a random number: no other memtable of the process has it */
+    bool defers;        /* what is put in it is put late */
     struct lsm_frozen {
         struct memtable *table;
         struct positions positions; /* with it on disk, these are durable */

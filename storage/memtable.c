@@ -15,11 +15,16 @@
  * others come before the first key of a leaf, and only a split needs the way from the root.
  *
  * Nothing is ever taken out, so there is no merging of nodes, and an entry that was replaced stays where separators in
- * inner nodes may still point at it. */
+ * inner nodes may still point at it.
+ *
+ * What is put late lies in the arena like all else, and in a list in the order of coming. It is sorted by heads, byte
+ * by byte, then where heads are equal by keys; both keep the order of coming among equals. Each key then falls beside
+ * the one before, mostly behind all that are there. */
 #include "storage/memtable.h"
 #include <assert.h>
 
 enum { WIDTH = 64, HEIGHT_MAX = 10 }; /* half full nodes: 32^10 keys */
+enum { HEAD_BYTES = 8, LATE_MIN = 1024, FETCH_AHEAD = 8 };
 
 struct memtable_entry {
     uint32_t value_len;
@@ -46,11 +51,19 @@ struct inner {
     void *child[WIDTH]; /* leaves in the lowest inner nodes */
 };
 
+struct late {
+    uint64_t head;
+    struct memtable_entry *entry;
+};
+
 struct memtable {
     struct arena arena;
     size_t bytes, count;
     unsigned height; /* inner nodes above a leaf */
     void *root;
+    struct memtable_leaf *last; /* the rightmost */
+    struct late *late;          /* in the order of coming */
+    size_t n_late, cap_late;
 };
 
 /* The way from the root to a leaf, for splits. */
@@ -68,9 +81,9 @@ static void *take(struct memtable *m, size_t bytes)
 void memtable_create(struct memtable **out)
 {
     struct memtable *m = mem_new(struct memtable);
-    struct memtable_leaf *root = take(m, sizeof(*root));
-    root->end = UINT64_MAX;
-    m->root = root;
+    m->last = take(m, sizeof(struct memtable_leaf));
+    m->last->end = UINT64_MAX;
+    m->root = m->last;
     *out = m;
 }
 
@@ -79,6 +92,7 @@ void memtable_destroy(struct memtable *m)
     if (!m)
         return;
     arena_deinit(&m->arena);
+    mem_free(m->late);
     mem_free(m);
 }
 
@@ -216,6 +230,7 @@ static void leaf_insert(struct memtable *m, struct path *path, struct memtable_l
     right->end = leaf->end;
     leaf->next = right;
     leaf->end = right->keys.head[0];
+    m->last = m->last == leaf ? right : m->last;
     hang(m, path, m->height, &leaf->keys, &right->keys, right);
     if (at > leaf->keys.n)
         keys_insert(&right->keys, at - leaf->keys.n, head, e);
@@ -225,6 +240,7 @@ static void leaf_insert(struct memtable *m, struct path *path, struct memtable_l
 
 static struct memtable_entry *make_entry(struct memtable *m, struct str key, struct str value, bool is_tombstone)
 {
+    assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
     size_t bytes = sizeof(struct memtable_entry) + key.len + value.len;
     struct memtable_entry *e = arena_room(&m->arena, bytes);
     m->bytes += bytes;
@@ -254,7 +270,7 @@ static struct memtable_entry *replace(struct memtable *m, struct memtable_entry 
 /* From the root. `near`, where there is one, gets to know the place. */
 static void put(struct memtable *m, struct str key, struct str value, bool is_tombstone, struct memtable_near *near)
 {
-    assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
+    assert(m->n_late == 0);
     struct path path;
     struct memtable_entry *e;
     bool is_there;
@@ -275,6 +291,139 @@ static void put(struct memtable *m, struct str key, struct str value, bool is_to
 void memtable_put(struct memtable *m, struct str key, struct str value) { put(m, key, value, false, NULL); }
 
 void memtable_delete(struct memtable *m, struct str key) { put(m, key, (struct str){0}, true, NULL); }
+/* --- late --- */
+
+static void put_late(struct memtable *m, struct str key, struct str value, bool is_tombstone)
+{
+    if (m->n_late == m->cap_late) {
+        m->cap_late = m->cap_late ? m->cap_late * 2 : LATE_MIN;
+        m->late = mem_realloc(m->late, m->cap_late * sizeof m->late[0]);
+    }
+    m->late[m->n_late++] = (struct late){str_head(key), make_entry(m, key, value, is_tombstone)};
+}
+
+void memtable_put_late(struct memtable *m, struct str key, struct str value) { put_late(m, key, value, false); }
+
+void memtable_delete_late(struct memtable *m, struct str key) { put_late(m, key, (struct str){0}, true); }
+
+/* By one byte of the heads, from v to `to`. */
+static void sort_by_byte(const struct late *v, size_t n, unsigned shift, const size_t counts[256], struct late *to)
+{
+    size_t at[256], sum = 0;
+
+    for (unsigned byte = 0; byte < 256; byte++) {
+        at[byte] = sum;
+        sum += counts[byte];
+    }
+    for (size_t i = 0; i < n; i++)
+        to[at[v[i].head >> shift & 0xff]++] = v[i];
+}
+
+/* Sorts v by heads, in turns from one half of 2 * n to the other; the half where they are then. */
+static struct late *sort_by_heads(struct late *v, size_t n)
+{
+    static const unsigned byte_bits = 8;
+    size_t counts[HEAD_BYTES][256] = {{0}};
+    struct late *from = v, *to = v + n;
+
+    for (size_t i = 0; i < n; i++)
+        for (unsigned b = 0; b < HEAD_BYTES; b++)
+            counts[b][v[i].head >> b * byte_bits & 0xff]++;
+    for (unsigned b = 0; b < HEAD_BYTES; b++) {
+        if (counts[b][v[0].head >> b * byte_bits & 0xff] == n)
+            continue; /* all have the same */
+        sort_by_byte(from, n, b * byte_bits, counts[b], to);
+        struct late *other = from;
+        from = to;
+        to = other;
+    }
+    return from;
+}
+
+static bool is_above(const struct late *a, const struct late *b)
+{
+    return str_cmp(key_of(a->entry), key_of(b->entry)) > 0;
+}
+
+/* By whole keys. A conversation's entries come in their order: then each is compared once. */
+static void sort_by_keys(struct late *v, size_t n, struct late *scratch)
+{
+    size_t half = n / 2, a = 0, b = half, at = 0;
+
+    if (n < 2)
+        return;
+    sort_by_keys(v, half, scratch);
+    sort_by_keys(v + half, n - half, scratch);
+    if (!is_above(&v[half - 1], &v[half]))
+        return;
+    memcpy(scratch, v, half * sizeof v[0]);
+    while (a < half && b < n)
+        v[at++] = is_above(&scratch[a], &v[b]) ? v[b++] : scratch[a++];
+    memcpy(&v[at], &scratch[a], (half - a) * sizeof v[0]);
+}
+
+/* Behind all that are there, and without looking for the place. */
+static bool append(struct memtable *m, const struct late *l)
+{
+    struct keys *k = &m->last->keys;
+
+    if (k->n == 0 || k->n == WIDTH || l->head < k->head[k->n - 1])
+        return false;
+    if (l->head == k->head[k->n - 1] && !is_above(l, &(struct late){0, k->entry[k->n - 1]}))
+        return false;
+    keys_insert(k, k->n, l->head, l->entry);
+    m->count++;
+    return true;
+}
+
+static void sort_in(struct memtable *m, const struct late *l)
+{
+    struct path path;
+    bool is_there;
+
+    if (append(m, l))
+        return;
+    struct str key = key_of(l->entry);
+    struct memtable_leaf *leaf = find_leaf(m, key, l->head, &path);
+    unsigned at = keys_below(&leaf->keys, 0, key, l->head, &is_there);
+    if (is_there) {
+        leaf->keys.entry[at]->is_replaced = true;
+        leaf->keys.entry[at] = l->entry;
+        return;
+    }
+    leaf_insert(m, &path, leaf, at, l->head, l->entry);
+    m->count++;
+}
+
+/* How many from i on have its head; they are fetched from memory, to be compared. */
+static size_t run_of(const struct late *v, size_t i, size_t n)
+{
+    size_t end = i;
+
+    for (; end < n && v[end].head == v[i].head; end++)
+        if (end + FETCH_AHEAD < n)
+            __builtin_prefetch(v[end + FETCH_AHEAD].entry);
+    return end - i;
+}
+
+void memtable_settle(struct memtable *m)
+{
+    size_t n = m->n_late, run;
+
+    if (n == 0)
+        return;
+    m->late = mem_realloc(m->late, 2 * n * sizeof m->late[0]);
+    struct late *v = sort_by_heads(m->late, n), *scratch = v == m->late ? v + n : m->late;
+    for (size_t i = 0; i < n; i += run) {
+        run = run_of(v, i, n);
+        sort_by_keys(v + i, run, scratch);
+        for (size_t k = i; k < i + run; k++)
+            sort_in(m, &v[k]);
+    }
+    mem_free(m->late);
+    m->late = NULL;
+    m->n_late = m->cap_late = 0;
+}
 
 static bool is_at_or_below(const struct keys *k, unsigned at, struct str key, uint64_t head)
 {
@@ -306,7 +455,7 @@ static unsigned keys_below_near(const struct keys *k, struct str key, uint64_t h
 
 void memtable_put_near(struct memtable *m, struct str key, struct str value, struct memtable_near *near)
 {
-    assert(key.len >= 1 && key.len <= UINT8_MAX && value.len <= UINT32_MAX);
+    assert(m->n_late == 0);
     uint64_t head = str_head(key);
     struct memtable_leaf *leaf = leaf_near(near->leaf, key, head);
     struct memtable_entry *e;
@@ -337,6 +486,8 @@ void memtable_put_again(struct memtable *m, struct str key, struct str value, st
     replace(m, &e, value, false);
 }
 
+/* --- reading --- */
+
 static struct str value_of(const struct memtable_entry *e) { return str_of(e->bytes + e->key_len, e->value_len); }
 
 bool memtable_get_near(const struct memtable *m, struct str key, struct memtable_near *near, struct str *value,
@@ -360,9 +511,9 @@ bool memtable_get(const struct memtable *m, struct str key, struct str *value, b
     return memtable_get_near(m, key, &near, value, is_tombstone);
 }
 
-size_t memtable_bytes(const struct memtable *m) { return m->bytes; }
+size_t memtable_bytes(const struct memtable *m) { return m->bytes + m->cap_late * sizeof m->late[0]; }
 
-size_t memtable_count(const struct memtable *m) { return m->count; }
+size_t memtable_count(const struct memtable *m) { return m->count + m->n_late; }
 
 /* A walk meets entries in the order of keys; in memory they lie in the order of putting, each on lines of its own. So
  * those a few steps ahead are fetched early. (The prefetches stand where the walk is: gcc drops calls of a function

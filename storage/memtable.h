@@ -26,12 +26,18 @@ struct memtable_near {
 void memtable_put_near(struct memtable *m, struct str key, struct str value, struct memtable_near *near);
 /* For who puts the same key with values of one size again and again: there is no search at all. */
 void memtable_put_again(struct memtable *m, struct str key, struct str value, struct memtable_near *near);
+/* The same, put late: reads and walks know nothing of it until memtable_settle sorts in all that was put late, in the
+ * order of keys, which costs a fraction of finding the place of each as it comes. Until then nothing else is put. Of
+ * equal keys the last counts. */
+void memtable_put_late(struct memtable *m, struct str key, struct str value);
+void memtable_delete_late(struct memtable *m, struct str key);
+void memtable_settle(struct memtable *m);
 /* False when it says nothing about the key. */
 bool memtable_get(const struct memtable *m, struct str key, struct str *value, bool *is_tombstone);
 bool memtable_get_near(const struct memtable *m, struct str key, struct memtable_near *near, struct str *value,
                        bool *is_tombstone);      /* and `near` gets to know the place */
 size_t memtable_bytes(const struct memtable *m); /* of memory, with all overhead but malloc's */
-size_t memtable_count(const struct memtable *m);
+size_t memtable_count(const struct memtable *m); /* of keys; each put that was late and is not settled is one, too */
 
 struct memtable_iter {
     struct iter it;

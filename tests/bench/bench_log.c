@@ -1,13 +1,15 @@
 /* bench_log: what the log costs next to the least that its promise costs: pwritev and fdatasync on a file filled ahead.
  *
  * Records of 200 bytes, so many a sync on both sides. The bare loop writes the same bytes again and again. The log is
- * used as a server uses it: the next batch is appended while the one before is being synced, and is handed over when
- * that is durable, so each sync carries exactly one batch; then segments are trimmed. The two take turns of a twentieth
- * of a second, so that what else the disk does meets both. CPU is that of the whole process, threads and system calls
- * included. Usage: bench_log [FOLDER], by default on the disk of /tmp. */
+ * used as a reactor uses it: the next batch is appended and handed over while the one before is being synced, but not
+ * before the writer took that one, so each sync carries exactly one batch; then segments are trimmed. With -d a batch
+ * is handed over only when the one before is durable: that adds two threads' waking to each. The two sides take turns
+ * of a twentieth of a second, so that what else the disk does meets both. CPU is that of the whole process, threads and
+ * system calls included. Usage: bench_log [-d] [FOLDER], by default on the disk of /tmp. */
 #include "base/env.h"
-#include "queue/stream.h"
+#include "queue/stream_in.h"
 #include <inttypes.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -77,6 +79,7 @@ struct logged {
     struct segpool *pool;
     struct stream *stream;
     uint64_t committed;
+    bool when_durable; /* a batch is handed over when the one before is durable */
 };
 
 static void wake(void *arg) { sem_post(arg); }
@@ -87,10 +90,10 @@ static void on_failure(void *arg, enum err err)
     must(err);
 }
 
-static void logged_open(struct logged *l, const char *dir, unsigned batch)
+static void logged_open(struct logged *l, const char *dir, unsigned batch, bool when_durable)
 {
     struct env *env = env_posix();
-    *l = (struct logged){0};
+    *l = (struct logged){.when_durable = when_durable};
     sem_init(&l->woken, 0, 0);
     mailbox_create(16, wake, &l->woken, &l->box);
     must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4, false}, &l->pool));
@@ -118,13 +121,26 @@ static void logged_append(struct logged *l, unsigned batch)
     }
 }
 
-/* Appends a batch; when the one before is durable, hands it over. */
+/* The writer adds what is handed over to what it has not taken yet; there is something only where a turn begins. */
+static bool is_taken(struct stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool is = !s->first;
+    pthread_mutex_unlock(&s->lock);
+    return is;
+}
+
+/* Appends a batch and hands it over; then waits until the one before is durable. */
 static void logged_batch(struct logged *l, unsigned batch)
 {
     uint64_t before = stream_end(l->stream);
     logged_append(l, batch);
-    logged_wait(l, before);
+    if (l->when_durable)
+        logged_wait(l, before);
+    while (!is_taken(l->stream))
+        sched_yield();
     stream_flush(l->stream);
+    logged_wait(l, before);
     stream_trim(l->stream, l->committed);
 }
 
@@ -156,14 +172,14 @@ static void turn(struct bare *b, struct logged *l, unsigned batch, struct tally 
     t->cpu_us += cpu_us() - cpu_from;
 }
 
-static void row(const char *dir, unsigned batch)
+static void row(const char *dir, unsigned batch, bool when_durable)
 {
     struct bare b;
     struct logged l;
     struct tally bare = {0}, logged = {0};
 
     bare_open(&b, dir, batch);
-    logged_open(&l, dir, batch);
+    logged_open(&l, dir, batch, when_durable);
     for (int i = 0; i < TURNS; i++) {
         turn(&b, NULL, batch, &bare);
         turn(NULL, &l, batch, &logged);
@@ -181,15 +197,17 @@ static void row(const char *dir, unsigned batch)
 int main(int argc, char **argv)
 {
     static const unsigned batches[] = {1, 10, 100, 1000};
+    bool when_durable = argc > 1 && strcmp(argv[1], "-d") == 0;
+    const char *folder = argc > 1 + when_durable ? argv[1 + when_durable] : "/tmp";
     char dir[256], cmd[300];
 
-    snprintf(dir, sizeof dir, "%s/parley-bench-XXXXXX", argc > 1 ? argv[1] : "/tmp");
+    snprintf(dir, sizeof dir, "%s/parley-bench-XXXXXX", folder);
     if (!mkdtemp(dir))
         return 1;
     printf("%6s | %12s %10s | %12s %10s | %s | %s\n", "batch", "bare /s", "CPU us", "log /s", "CPU us", "log",
            "records a sync");
     for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++)
-        row(dir, batches[i]);
+        row(dir, batches[i], when_durable);
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
     return system(cmd) == 0 ? 0 : 1;
 }

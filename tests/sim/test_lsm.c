@@ -266,6 +266,8 @@ static enum err put_batch(struct world *w, size_t b)
     char k[32], v[VALUE_MAX];
     enum err err = ERR_OK;
 
+    if (percent(w, 40))
+        lsm_defer(w->lsm);
     for (size_t i = 0; i < n && err == ERR_OK; i++) {
         if (percent(w, 2))
             (void)!lsm_flush(w->lsm); /* it waits for the batch's end */

@@ -223,6 +223,34 @@ static void compare_with_model(bool has_home, size_t cache_bytes, unsigned steps
     rig_drop(&r);
 }
 
+PROMISE(what_is_deferred_is_read_once_it_is_settled_or_applied)
+{
+    struct rig r;
+    struct buf got = {0};
+
+    rig_make(&r, 1 << 20, 1 << 20, false);
+    assert_ok(lsm_put(r.lsm, STR("a"), STR("old")));
+    lsm_defer(r.lsm);
+    assert_ok(lsm_put(r.lsm, STR("b"), STR("1")));
+    assert_ok(lsm_delete(r.lsm, STR("a")));
+    assert_int_equal(rig_get(&r, STR("b"), &got), ERR_NOT_FOUND);
+    assert_false(lsm_is_clean(r.lsm));
+    lsm_settle(r.lsm);
+    assert_int_equal(rig_get(&r, STR("a"), &got), ERR_NOT_FOUND);
+    assert_ok(rig_get(&r, STR("b"), &got));
+    lsm_defer(r.lsm);
+    assert_ok(lsm_put(r.lsm, STR("a"), STR("new")));
+    lsm_applied(r.lsm, LOG, 1);
+    assert_ok(lsm_put(r.lsm, STR("c"), STR("2"))); /* not deferred any more */
+    assert_ok(rig_get(&r, STR("a"), &got));
+    assert_ok(rig_get(&r, STR("c"), &got));
+    lsm_applied(r.lsm, LOG, 2);
+    rig_flush(&r);
+    assert_ok(rig_get(&r, STR("a"), &got));
+    buf_deinit(&got);
+    rig_drop(&r);
+}
+
 PROMISE(it_answers_as_a_sorted_array_does_with_background_work_inline) { compare_with_model(false, 1 << 20, 1500); }
 PROMISE(it_answers_as_a_sorted_array_does_with_workers_and_hardly_any_cache)
 {
@@ -232,6 +260,7 @@ PROMISE(it_answers_as_a_sorted_array_does_with_workers_and_hardly_any_cache)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HOLDS(what_is_deferred_is_read_once_it_is_settled_or_applied),
         HOLDS(it_answers_as_a_sorted_array_does_with_background_work_inline),
         HOLDS(it_answers_as_a_sorted_array_does_with_workers_and_hardly_any_cache),
     };

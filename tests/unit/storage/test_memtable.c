@@ -80,9 +80,27 @@ static void put_some_way(struct memtable *m, uint64_t *seed, struct memtable_nea
     memtable_put_again(m, key, value, at);
 }
 
-PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
+static void put(struct memtable *m, bool is_late, uint64_t *seed, struct memtable_near *near, struct str key,
+                struct str value)
 {
-    static struct memtable_near near[NEARS];
+    if (is_late)
+        memtable_put_late(m, key, value);
+    else
+        put_some_way(m, seed, near, key, value);
+}
+
+static void take_out(struct memtable *m, bool is_late, struct str key)
+{
+    if (is_late)
+        memtable_delete_late(m, key);
+    else
+        memtable_delete(m, key);
+}
+
+/* Of so many puts in turn `late` are late, the others not. */
+static void compare_with_sorted_array(unsigned turn, unsigned late)
+{
+    struct memtable_near near[NEARS] = {{0}};
     static struct cell cells[4096];
     size_t n = 0;
     uint64_t seed = 11;
@@ -91,6 +109,9 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
     for (unsigned i = 0; i < N; i++) {
         char key[10], value[40] = {0};
         size_t len = key_of(next(&seed) % 3000, key);
+        bool is_late = i % turn < late;
+        if (!is_late)
+            memtable_settle(m);
         struct cell *c = find(cells, n, str_of(key, len));
         if (!c) {
             c = &cells[n++];
@@ -102,10 +123,11 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
         c->stamp = i;
         enc_u64(value, c->stamp);
         if (c->is_live)
-            put_some_way(m, &seed, near, str_of(key, len), str_of(value, c->size));
+            put(m, is_late, &seed, near, str_of(key, len), str_of(value, c->size));
         else
-            memtable_delete(m, str_of(key, len));
+            take_out(m, is_late, str_of(key, len));
     }
+    memtable_settle(m);
     qsort(cells, n, sizeof(cells[0]), by_key);
     memtable_delete(m, STR("another"));
     assert_true(memtable_count(m) == n + 1);
@@ -127,6 +149,38 @@ PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key)
         memtable_iter_init(&it, m, key);
         assert_true(str_eq(it.it.key, key));
     }
+    memtable_destroy(m);
+}
+
+PROMISE(it_is_a_sorted_array_with_the_last_word_on_each_key) { compare_with_sorted_array(1, 0); }
+
+PROMISE(what_is_put_late_is_the_same_once_it_is_settled)
+{
+    compare_with_sorted_array(N, N);
+    compare_with_sorted_array(7, 3);
+    compare_with_sorted_array(1000, 999);
+    compare_with_sorted_array(10000, 4000);
+}
+
+PROMISE(what_is_put_late_counts_at_once_and_is_there_once_it_is_settled)
+{
+    struct memtable *m;
+    struct str value;
+    bool is_tombstone;
+    memtable_create(&m);
+    memtable_put(m, STR("a"), STR("old"));
+    size_t before = memtable_bytes(m);
+    memtable_put_late(m, STR("b"), STR("1"));
+    memtable_delete_late(m, STR("a"));
+    assert_true(memtable_bytes(m) > before);
+    assert_int_equal(memtable_count(m), 3);
+    assert_true(memtable_get(m, STR("a"), &value, &is_tombstone) && !is_tombstone);
+    assert_false(memtable_get(m, STR("b"), &value, &is_tombstone));
+    memtable_settle(m);
+    assert_int_equal(memtable_count(m), 2);
+    assert_true(memtable_get(m, STR("a"), &value, &is_tombstone) && is_tombstone);
+    assert_true(memtable_get(m, STR("b"), &value, &is_tombstone) && str_eq(value, STR("1")));
+    memtable_put_late(m, STR("c"), STR("2")); /* never settled: freed all the same */
     memtable_destroy(m);
 }
 
@@ -186,15 +240,19 @@ PROMISE(a_place_that_another_put_took_over_is_not_written_to)
     memtable_destroy(m);
 }
 
-static void fill_and_walk(int64_t step)
+static void fill_and_walk(int64_t step, bool is_late)
 {
     struct memtable *m;
     memtable_create(&m);
     for (int64_t i = 0; i < N; i++) {
         char key[8];
         enc_be64(key, (uint64_t)(step > 0 ? i : N - 1 - i));
-        memtable_put(m, str_of(key, 8), str_of(key, 8));
+        if (is_late)
+            memtable_put_late(m, str_of(key, 8), str_of(key, 8));
+        else
+            memtable_put(m, str_of(key, 8), str_of(key, 8));
     }
+    memtable_settle(m);
     struct memtable_iter it;
     uint64_t seen = 0;
     for (memtable_iter_init(&it, m, (struct str){0}); it.it.is_valid; it.it.next(&it.it), seen++)
@@ -205,8 +263,10 @@ static void fill_and_walk(int64_t step)
 
 PROMISE(ascending_and_descending_keys_are_kept_in_order)
 {
-    fill_and_walk(1);
-    fill_and_walk(-1);
+    fill_and_walk(1, false);
+    fill_and_walk(-1, false);
+    fill_and_walk(1, true);
+    fill_and_walk(-1, true);
 }
 
 PROMISE(a_value_of_the_same_size_takes_no_more_memory)
@@ -294,6 +354,8 @@ int main(void)
         HOLDS(it_is_a_sorted_array_with_the_last_word_on_each_key),
         HOLDS(what_is_put_behind_the_last_of_its_kind_stands_where_a_search_finds_it),
         HOLDS(a_place_that_another_put_took_over_is_not_written_to),
+        HOLDS(what_is_put_late_is_the_same_once_it_is_settled),
+        HOLDS(what_is_put_late_counts_at_once_and_is_there_once_it_is_settled),
         HOLDS(ascending_and_descending_keys_are_kept_in_order),
         HOLDS(keys_put_before_all_others_are_found_and_overwritten),
         HOLDS(a_value_of_the_same_size_takes_no_more_memory),

@@ -4,7 +4,9 @@
 VARIANT ?= release
 BUILD   ?= build
 OUT      = $(BUILD)/$(VARIANT)
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC       = gcc
+endif
 
 LAYERS  = base proto queue storage schema services gateway
 PROGS   = parleyd parley parley-load

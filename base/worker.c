@@ -43,15 +43,19 @@ void jobs_lost(struct mailbox *home)
     }
 }
 
+void job_home(struct job *j)
+{
+    j->msg.run = come_home;
+    mailbox_post(j->home, &j->msg);
+}
+
 static void run_job(struct job *j)
 {
     j->run(j);
-    if (!j->home) {
+    if (j->home)
+        job_home(j);
+    else
         j->done(j);
-        return;
-    }
-    j->msg.run = come_home;
-    mailbox_post(j->home, &j->msg);
 }
 
 static uint64_t now_us(void)

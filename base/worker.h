@@ -35,6 +35,7 @@ struct pool;
 MUST_CHECK enum err pool_create(const char *name, unsigned threads, size_t max_waiting, struct pool **out);
 void pool_destroy(struct pool *p);                              /* waits for running jobs and runs those that wait */
 MUST_CHECK enum err pool_submit(struct pool *p, struct job *j); /* LIMIT when max_waiting jobs wait */
+void job_home(struct job *j); /* done at home, without having run: for one that no pool took */
 /* Of a mailbox that nobody drains any more, when the pool has ended and whoever posted is there yet: takes all out of
  * it, and has the jobs among them freed. */
 void jobs_lost(struct mailbox *home);

@@ -332,19 +332,24 @@ static size_t apart(const struct workers *w)
     return stay;
 }
 
-/* Rates are shared by who sends: each of those who stay, and one of a group. */
+/* By who sends: each of those who stay, and one of a group. 0 is no limit, and stays so. */
+static int64_t share_apart(const struct workers *w, int64_t all, size_t at)
+{
+    int64_t stay = (int64_t)apart(w), others = (int64_t)w->n - 1, group = w->sum->o->group_size;
+    int64_t groups = ((int64_t)w->sum->n - stay + group - 1) / group, of_stay = all * stay / (stay + groups);
+
+    if (all == 0)
+        return 0;
+    of_stay = of_stay < 1 ? 1 : of_stay > all - others ? all - others : of_stay;
+    return at == 0 ? of_stay : share(all - of_stay, w->n - 1, at - 1);
+}
+
 static void set_apart(const struct workers *w, size_t at, struct load_options *o)
 {
-    size_t stay = apart(w), others = w->n - 1;
-    int64_t groups = ((int64_t)(w->sum->n - stay) + o->group_size - 1) / o->group_size, all = o->rate;
-
-    o->rate = all * (int64_t)stay / ((int64_t)stay + groups);
-    o->rate = o->rate < 1 ? 1 : o->rate > all - (int64_t)others ? all - (int64_t)others : o->rate;
     o->staying = at == 0 ? 100 : 0;
-    if (at == 0)
-        return;
-    o->rate = share(all - o->rate, others, at - 1);
-    o->act_rate = share(o->act_rate, others, at - 1);
+    o->rate = share_apart(w, o->rate, at);
+    o->max_entries = share_apart(w, o->max_entries, at);
+    o->act_rate = at == 0 ? 0 : share(o->act_rate, w->n - 1, at - 1);
 }
 
 /* The options of its part: everything that counts over all users is shared. */
@@ -360,8 +365,8 @@ static void put_options(const struct workers *w, size_t at, struct buf *out)
     } else {
         o.rate = share(o.rate, w->n, at);
         o.act_rate = share(o.act_rate, w->n, at);
+        o.max_entries = share(o.max_entries, w->n, at);
     }
-    o.max_entries = share(o.max_entries, w->n, at);
     o.shared_groups = w->is_shared;
     if (!w->is_shared) /* the texts of who writes to another worker's users must be known there */
         o.seed = (o.seed + (int64_t)at) & INT64_MAX;
@@ -379,9 +384,7 @@ static void put_ids(const struct run *r, struct buf *out)
 /* The users [*from, *to) of worker `at`. */
 static void part_of(const struct workers *w, size_t at, size_t *from, size_t *to)
 {
-    size_t group = (size_t)w->sum->o->group_size;
-
-    size_t stay = apart(w);
+    size_t group = (size_t)w->sum->o->group_size, stay = apart(w);
 
     if (stay && at == 0) {
         *from = 0;

@@ -167,8 +167,10 @@ void intake_set(struct intake *i, struct intake_item *it, bool is_on)
         return;
     }
     list_remove(&it->wait);
-    if (is_on)
-        list_push(&i->hung, &it->wait);
+    if (!is_on)
+        return;
+    list_push(&i->hung, &it->wait);
+    loop_again(i->loop); /* another hook may have taken up reading again, behind this one's */
 }
 
 void intake_again(struct intake *i, struct intake_item *it)

@@ -395,6 +395,7 @@ void shards_create(struct reactor *r, void (*on_tables)(struct directory *), sha
     list_init(&s->stale);
     list_init(&s->stalled);
     list_init(&s->loads);
+    list_init(&s->loading);
     s->stall.fn = shards_stall_over;
     *out = s;
 }

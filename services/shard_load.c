@@ -8,7 +8,7 @@
 #include "services/shard_state.h"
 
 struct load {
-    struct link link;              /* in shards.loads, until it begins */
+    struct link link;              /* in shards.loads, then in shards.loading */
     struct conv *v[LOAD_TOGETHER]; /* of one store */
     size_t n;
     bool is_alone;
@@ -64,6 +64,7 @@ static enum err load_step(struct reactor *r, void *arg, struct lsm_need *need)
     l->n = n;
     if (n)
         return ERR_AGAIN;
+    list_remove(&l->link);
     mem_free(l);
     return ERR_OK;
 }
@@ -74,13 +75,19 @@ static void add(struct load *l, struct conv *c)
     l->v[l->n++] = c;
 }
 
+static void begin(struct reactor *r, struct load *l)
+{
+    list_push(&reactor_shards(r)->loading, &l->link);
+    reactor_read(r, load_step, l);
+}
+
 static void load_alone(struct reactor *r, struct conv *c)
 {
     struct load *l = mem_new(struct load);
 
     l->is_alone = true;
     add(l, c);
-    reactor_read(r, load_step, l);
+    begin(r, l);
 }
 
 static void gather(struct reactor *r, struct conv *c)
@@ -91,6 +98,7 @@ static void gather(struct reactor *r, struct conv *c)
     if (!*open || (*open)->n == LOAD_TOGETHER) {
         *open = mem_new(struct load);
         list_push(&s->loads, &(*open)->link);
+        loop_again(reactor_loop(r)); /* another hook may ask, behind the one that begins loads */
     }
     add(*open, c);
 }
@@ -123,7 +131,7 @@ void shards_load_gathered(struct shards *s)
         struct load *l = list_first(&all, struct load, link);
 
         list_remove(&l->link);
-        reactor_read(s->r, load_step, l);
+        begin(s->r, l);
     }
     loop_again(reactor_loop(s->r));
 }
@@ -131,5 +139,7 @@ void shards_load_gathered(struct shards *s)
 void shard_drop_loads(struct shards *s)
 {
     list_each (&s->loads, l, struct load, link)
+        mem_free(l);
+    list_each (&s->loading, l, struct load, link)
         mem_free(l);
 }

@@ -71,6 +71,7 @@ struct shards {
     struct heads *heads; /* of those that had to go */
     struct tails tails;
     struct link loads;             /* struct load: to begin when the turn ends */
+    struct link loading;           /* struct load: those that have begun */
     struct load *open[STORES_MAX]; /* of those the one that has room, by store */
     uint64_t bytes, bytes_max;
     struct link appended; /* struct appended, in log order */

@@ -70,8 +70,6 @@ static void gone(struct job *j)
         n->lost(n);
 }
 
-static void come_home(struct msg *msg) { loaded(container_of(msg, struct job, msg)); }
-
 void lsm_need_load(struct lsm_need *n)
 {
     struct lsm *l = n->lsm;
@@ -84,8 +82,7 @@ void lsm_need_load(struct lsm_need *n)
     } else if (pool_submit(l->conf.pool, &n->job) != ERR_OK) {
         atomic_fetch_sub(&l->n_loading, 1);
         n->err = ERR_LIMIT;
-        n->job.msg.run = come_home;
-        mailbox_post(l->conf.home, &n->job.msg);
+        job_home(&n->job);
     }
 }
 

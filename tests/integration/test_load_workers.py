@@ -90,7 +90,8 @@ class Workers(unittest.IsolatedAsyncioTestCase):
             for args, rooms, stay, drop in ((["--group-size", 9], 3 + 6, True, True), (["--resume-rate", 100], 3 + 2, True, True),
                                             (["--group-size", 9, "--staying", 50], 15 + 4, True, True),
                                             (["--group-size", 6, "--staying", 0], 12, False, True),
-                                            (["--staying", 100], 30, True, False)):
+                                            (["--staying", 100], 30, True, False),
+                                            (["--group-size", 9, "--max-entries", 60], 9, True, True)):
                 with self.subTest(args=args):
                     status, result, err = await self.load(server.port, "--workers", 3, "--scenario", "reconnect", "--rate", 200, *args)
                     self.assertEqual((status, result and result["verified"], result and result["connections"]), (0, True, 60),

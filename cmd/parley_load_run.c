@@ -229,6 +229,7 @@ enum err run_all(struct run *r)
     run_first_look(r);
     TRY(login_all(r));
     r->login_us = net_clock_us() - r->login.at_us;
+    setup_places(r); /* another worker may be told first that all are there: its group's first entry comes at once */
     if (r->crowd.n && !reach(r, RUN_LOGGED_IN)) /* who is not there yet would not hear of its group */
         return ERR_INVALID;
     TRY(setup_rooms(r));

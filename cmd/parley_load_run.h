@@ -136,6 +136,7 @@ extern const struct net_ops run_ops; /* what the connections call; arg is the ru
 /* login */
 MUST_CHECK enum err login_all(struct run *r);
 /* setup */
+void setup_places(struct run *r); /* before any entry can come */
 MUST_CHECK enum err setup_rooms(struct run *r);
 void setup_name(struct run *r, struct peer *p); /* the next members of the group that p makes */
 /* talk: what a peer says and hears */

@@ -183,12 +183,23 @@ static enum err fill_rooms(struct run *r)
     return ERR_OK;
 }
 
-enum err setup_rooms(struct run *r)
+static bool has_rooms(const struct run *r)
 {
-    if (r->o->scenario == SCENARIO_IDLE || r->o->scenario == SCENARIO_LOGIN)
-        return ERR_OK;
+    return r->o->scenario != SCENARIO_IDLE && r->o->scenario != SCENARIO_LOGIN;
+}
+
+void setup_places(struct run *r)
+{
+    if (!has_rooms(r))
+        return;
     place_peers(r);
     shuffle_senders(r);
+}
+
+enum err setup_rooms(struct run *r)
+{
+    if (!has_rooms(r))
+        return ERR_OK;
     begin_rooms(r);
     if (!run_wait(r, all_have_begun, NULL)) {
         run_fault(r, NULL, "only %zu of %zu users learned of their conversation", r->n_begun, r->n);

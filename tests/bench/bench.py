@@ -166,7 +166,7 @@ class Filled(Server):
     DEPTH, HUBS, SPOKES = 4000, 10, 1000
 
     def __init__(self, build):
-        self.build = build
+        self.build, self.options, self.address, self.prefix, self.is_tls = build, [], "127.0.0.1", [], False
         self.folder = os.path.join(build, "bench", f"filled-{HISTORY}")
         self.data = os.path.join(self.folder, "data")
         self.users = os.path.join(self.folder, "users")

@@ -300,7 +300,9 @@ enum err lsm_put(struct lsm *l, struct str key, struct str value)
     return ERR_OK;
 }
 
-enum err lsm_put_near(struct lsm *l, struct str key, struct str value, struct lsm_near *near)
+typedef void put_fn(struct memtable *m, struct str key, struct str value, struct memtable_near *near);
+
+static enum err put_beside(struct lsm *l, struct str key, struct str value, struct lsm_near *near, put_fn *put)
 {
     enum err err = may_put_value(l, key, value);
     if (err != ERR_OK)
@@ -308,22 +310,19 @@ enum err lsm_put_near(struct lsm *l, struct str key, struct str value, struct ls
     if (l->defers)
         put_plainly(l, key, value);
     else
-        memtable_put_near(l->active, key, value, lsm_near_in(l, near));
+        put(l->active, key, value, lsm_near_in(l, near));
     was_put(l, key, value);
     return ERR_OK;
 }
 
+enum err lsm_put_near(struct lsm *l, struct str key, struct str value, struct lsm_near *near)
+{
+    return put_beside(l, key, value, near, memtable_put_near);
+}
+
 enum err lsm_put_again(struct lsm *l, struct str key, struct str value, struct lsm_near *near)
 {
-    enum err err = may_put_value(l, key, value);
-    if (err != ERR_OK)
-        return err;
-    if (l->defers)
-        put_plainly(l, key, value);
-    else
-        memtable_put_again(l->active, key, value, lsm_near_in(l, near));
-    was_put(l, key, value);
-    return ERR_OK;
+    return put_beside(l, key, value, near, memtable_put_again);
 }
 
 enum err lsm_delete(struct lsm *l, struct str key)

@@ -1,6 +1,9 @@
 #include "base/mem.h"
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { LARGE = 1 << 20, KEPT_AT_THE_TOP = 16 << 20 };
 
 static void *must(void *p)
 {
@@ -29,6 +32,14 @@ char *mem_dup(struct str s)
         memcpy(p, s.p, s.len);
     p[s.len] = 0;
     return p;
+}
+
+void mem_return_large(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, LARGE);
+    mallopt(M_TRIM_THRESHOLD, KEPT_AT_THE_TOP);
+#endif
 }
 
 /* The newest chunk is the first. Its header is 16 bytes, so what follows is aligned as malloc aligned it. */

@@ -3,6 +3,7 @@
 #include "cmd/parleyd_restart.h"
 #include "cmd/parleyd_server.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include <signal.h>
 #include <stdio.h>
 
@@ -21,6 +22,7 @@ static void reload(struct server *server, int argc, char **argv)
         mem_free(why);
         return;
     }
+    mem_return_large();
     log_set_level((enum log_level)level);
     log_info("reloaded", "log_level=%s", fresh.log_level);
 }

@@ -29,6 +29,8 @@ static void show_stores(struct reactor *r)
         lsm_stats(stores[i], &s);
         sum.tables += s.tables;
         sum.table_bytes += s.table_bytes;
+        sum.index_bytes += s.index_bytes + s.filter_bytes;
+        sum.memtable_bytes += s.memtable_bytes;
         sum.flushes += s.flushes;
         sum.compactions += s.compactions;
         sum.compacted_bytes += s.compacted_bytes;
@@ -43,6 +45,8 @@ static void show_stores(struct reactor *r)
     }
     put(r, METRIC_STORE_TABLES, sum.tables);
     put(r, METRIC_STORE_BYTES, sum.table_bytes);
+    put(r, METRIC_STORE_INDEX, sum.index_bytes);
+    put(r, METRIC_STORE_MEMTABLES, sum.memtable_bytes);
     put(r, METRIC_STORE_FLUSHES, sum.flushes);
     put(r, METRIC_STORE_COMPACTIONS, sum.compactions);
     put(r, METRIC_STORE_COMPACTED_BYTES, sum.compacted_bytes);

@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
-enum { TICK_MS = 64, SLOTS = 1024, MAILBOX_BOUND = 65536 };
+enum { TICK_MS = 64, SLOTS = 1024 };
 #define NO_TICK UINT64_MAX
 
 struct loop {
@@ -157,7 +157,7 @@ enum err loop_create(struct loop **out)
     uv_prepare_init(&l->uv, &l->before_sleep);
     l->before_sleep.data = l;
     uv_prepare_start(&l->before_sleep, on_before_sleep);
-    mailbox_create(MAILBOX_BOUND, wake, l, &l->mailbox);
+    mailbox_create(wake, l, &l->mailbox);
     list_init(&l->hooks);
     for (size_t i = 0; i < SLOTS; i++)
         list_init(&l->slots[i]);

@@ -6,16 +6,13 @@
 
 struct mailbox {
     _Atomic(struct msg *) newest;
-    atomic_size_t waiting; /* posted and not yet run */
-    size_t bound;
     mailbox_wake_fn *wake;
     void *arg;
 };
 
-void mailbox_create(size_t bound, mailbox_wake_fn *wake, void *arg, struct mailbox **out)
+void mailbox_create(mailbox_wake_fn *wake, void *arg, struct mailbox **out)
 {
     struct mailbox *m = mem_new(struct mailbox);
-    m->bound = bound;
     m->wake = wake;
     m->arg = arg;
     *out = m;
@@ -25,7 +22,7 @@ void mailbox_destroy(struct mailbox *m) { mem_free(m); }
 
 struct msg *mailbox_left(struct mailbox *m) { return atomic_exchange_explicit(&m->newest, NULL, memory_order_acquire); }
 
-static void push(struct mailbox *m, struct msg *msg)
+void mailbox_post(struct mailbox *m, struct msg *msg)
 {
     struct msg *old = atomic_load_explicit(&m->newest, memory_order_relaxed);
     do
@@ -33,22 +30,6 @@ static void push(struct mailbox *m, struct msg *msg)
     while (!atomic_compare_exchange_weak_explicit(&m->newest, &old, msg, memory_order_release, memory_order_relaxed));
     if (!old)
         m->wake(m->arg);
-}
-
-void mailbox_post(struct mailbox *m, struct msg *msg)
-{
-    atomic_fetch_add_explicit(&m->waiting, 1, memory_order_relaxed);
-    push(m, msg);
-}
-
-enum err mailbox_try_post(struct mailbox *m, struct msg *msg)
-{
-    if (atomic_fetch_add_explicit(&m->waiting, 1, memory_order_relaxed) >= m->bound) {
-        atomic_fetch_sub_explicit(&m->waiting, 1, memory_order_relaxed);
-        return ERR_LIMIT;
-    }
-    push(m, msg);
-    return ERR_OK;
 }
 
 static struct msg *oldest_first(struct msg *newest)
@@ -71,10 +52,7 @@ size_t mailbox_drain(struct mailbox *m)
     struct msg *msg = oldest_first(atomic_exchange_explicit(&m->newest, NULL, memory_order_acquire));
     for (struct msg *next; msg; msg = next, ran++) {
         next = msg->next; /* run may free it */
-        atomic_fetch_sub_explicit(&m->waiting, 1, memory_order_relaxed);
         msg->run(msg);
     }
     return ran;
 }
-
-size_t mailbox_waiting(const struct mailbox *m) { return atomic_load_explicit(&m->waiting, memory_order_relaxed); }

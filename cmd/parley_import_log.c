@@ -34,7 +34,7 @@ enum err import_log_open(struct env *env, struct data_dir *data, struct import_l
 
     l->data = data;
     sem_init(&l->woken, 0, 0);
-    mailbox_create(1024, on_wake, &l->woken, &l->home);
+    mailbox_create(on_wake, &l->woken, &l->home);
     c.home = l->home;
     TRY(data_dir_next_log_id(env, data, &c.log_id));
     TRY(segpool_open(

@@ -521,6 +521,7 @@ enum err server_start(struct server *s, char **why)
                                                   .ready = &s->ready},
                            &core->gateway));
         s->port = gateway_port(core->gateway);
+        port_follow(bus_port(s->bus, i), core->loop); /* behind all hooks that send */
     }
     metric_put(s->counters, METRIC_SOCKETS_MAX, s->connections);
     n_stores = s->data.n_stores; /* the directory's once it runs, as the connections are */

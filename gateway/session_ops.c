@@ -91,9 +91,9 @@ static void start(struct session *s, struct request *r)
 
 static void wait_for_turn(struct session *s, struct request *r)
 {
-    r->msg.next = NULL; /* nobody else's before it is asked */
+    r->next = NULL;
     if (s->waiting)
-        s->waiting_last->msg.next = &r->msg;
+        s->waiting_last->next = r;
     else
         s->waiting = r;
     s->waiting_last = r;
@@ -110,7 +110,7 @@ void session_start_waiting(struct session *s)
            s->out.reply_bytes + s->in_lws < UNSENT_MAX) {
         struct request *r = s->waiting;
 
-        s->waiting = r->msg.next ? container_of(r->msg.next, struct request, msg) : NULL;
+        s->waiting = r->next;
         start(s, r);
     }
     s->starting = false;
@@ -121,7 +121,7 @@ void session_drop_waiting(struct session *s)
     while (s->waiting) {
         struct request *r = s->waiting;
 
-        s->waiting = r->msg.next ? container_of(r->msg.next, struct request, msg) : NULL;
+        s->waiting = r->next;
         done(r);
     }
 }

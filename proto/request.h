@@ -6,7 +6,6 @@
  * `out`, freed by request_free. */
 #pragma once
 #include "base/buf.h"
-#include "base/mailbox.h"
 #include "proto/op.h"
 
 struct actor {
@@ -15,8 +14,8 @@ struct actor {
 };
 
 struct request {
-    struct msg msg;      /* the bus's */
-    struct port *origin; /* the bus's: where done runs */
+    struct request *next; /* in a queue of who has it now */
+    struct port *origin;  /* the bus's: where done runs */
     enum op op;
     int inner; /* 0, or a service's own sub-request (services/inner.h); then `op` is unused */
     struct actor actor;
@@ -24,7 +23,6 @@ struct request {
     union args *args; /* in the arena */
     struct arena arena;
     enum code code;                 /* the answer */
-    char why[160];                  /* the message of an error; what goes to the client */
     int64_t retry_after_ms;         /* 0: none */
     struct buf out;                 /* what `ok` holds: one JSON object */
     void *result;                   /* of inner requests: a struct in the arena */
@@ -32,6 +30,7 @@ struct request {
     void *asker;                    /* the asker's own */
     void *server;                   /* the serving side's own, while it has it */
     struct request_pool *home;      /* where it goes back to; NULL: the heap */
+    char why[160];                  /* the message of an error; what goes to the client. Last: few have one */
 };
 
 struct request *request_new(void (*done)(struct request *), void *asker); /* from the heap, zeroed */

@@ -1,12 +1,19 @@
 /* The local backend of the bus: threads of one process, each behind a mailbox.
  *
- * What crosses: a request as itself (its msg is the bus's), a delivery as a small message that holds references to its
- * frame and audience, a loss as one flag and one message of the port. What stays on its thread is a plain call.
+ * What crosses: a request or its answer as a pointer, a delivery with references to its frame and audience, a loss as
+ * one flag and one message of the port. What stays on its thread is a plain call.
  *
- * Bounds. Requests, other threads' entries and ephemerals go through mailbox_try_post. At a full mailbox a request is
- * answered `unavailable`, an entry is dropped and the port told to resync, an ephemeral is dropped, already when
- * EPHEMERAL_WAITING messages wait. Answers and closings always go: answers are bounded by what was asked, closings by
- * revocations.
+ * Parcels. What one port has for another within a turn goes as parcels of up to PARCEL items: they leave when they are
+ * full and when the turn ends. One by one each item would be an allocation that is freed on another thread, a
+ * compare-and-swap on a line that both threads write, and, for who takes the list apart, a line of another core's that
+ * no processor can foresee, since each says where the next one is. In a parcel they lie in a row. A port that follows
+ * no loop has no turns: each of its items leaves at once. A parcel that has been emptied is kept for what goes the
+ * other way.
+ *
+ * Bounds. At PORT_WAITING items that wait for a port a request is answered `unavailable` and an entry is dropped and
+ * the port told to resync; an ephemeral is dropped, already when EPHEMERAL_WAITING wait. Answers and closings always
+ * go: answers are bounded by what was asked, closings by revocations. What is in a parcel that has not left is not
+ * counted, which is less than PARCEL for each pair of ports.
  *
  * Nobody falls between catching up and listening. Who commits first publishes the stream's topic end, then (on the
  * stream's owner) emits, which looks up the joined ports under the user's stripe lock; a session first joins, under the
@@ -20,31 +27,49 @@
 #include "queue/where.h"
 #include <assert.h>
 
-enum { EPHEMERAL_WAITING = 4096 };
+enum { EPHEMERAL_WAITING = 4096, PARCEL = 32, AHEAD = 4, SPARES = 16 };
+
+struct item {
+    void (*run)(struct port *to, struct item *i);
+    const void *first; /* what run looks at first */
+    union {
+        struct request *request;
+        struct delivery delivery; /* with references of its own */
+    };
+};
+
+struct parcel {
+    struct msg msg;
+    struct port *to;
+    struct parcel *next; /* among spares */
+    unsigned n;
+    struct item items[PARCEL];
+};
 
 struct port {
     struct bus *bus;
     struct mailbox *mailbox;
+    struct loop *loop; /* whose turns the parcels follow; NULL: none */
     unsigned index;
     bus_serve_fn *serve;
     void *serve_ctx;
     bus_sink_fn *sink;
     void *sink_ctx;
-    _Atomic bool lost; /* loss is posted and has not run */
+    struct turn_hook turn_end;
+    struct parcel *open[BUS_PORTS_MAX]; /* by whom they are for */
+    uint64_t opened;                    /* bits: which of these there are */
+    struct parcel *spares;
+    unsigned n_spares;
     struct msg loss;
-} __attribute__((aligned(64)));
+    _Alignas(64) atomic_size_t waiting; /* of what others sent here, what has left and has not run */
+    size_t bound;
+    _Atomic bool lost; /* loss is posted and has not run */
+};
 
 struct bus {
     struct where *where;
     unsigned n;
     struct port *ports[BUS_PORTS_MAX];
-};
-
-/* A delivery on its way to another thread. */
-struct crossing {
-    struct msg msg;
-    struct port *to;
-    struct delivery d;
 };
 
 static void loss_run(struct msg *m)
@@ -56,13 +81,64 @@ static void loss_run(struct msg *m)
     p->sink(p->sink_ctx, &d);
 }
 
+static void send_off(struct port *here, struct port *to)
+{
+    struct parcel *p = here->open[to->index];
+
+    here->open[to->index] = NULL;
+    here->opened &= ~(UINT64_C(1) << to->index);
+    atomic_fetch_add_explicit(&to->waiting, p->n, memory_order_relaxed);
+    mailbox_post(to->mailbox, &p->msg);
+}
+
+static void turn_ends(struct turn_hook *h)
+{
+    struct port *here = container_of(h, struct port, turn_end);
+
+    while (here->opened)
+        send_off(here, here->bus->ports[__builtin_ctzll(here->opened)]);
+}
+
 static struct port *port_create(struct bus *b, unsigned index)
 {
     struct port *p = aligned_alloc(_Alignof(struct port), sizeof *p);
     if (!p)
         abort();
-    *p = (struct port){.bus = b, .index = index, .loss.run = loss_run};
+    *p = (struct port){.bus = b, .index = index, .bound = PORT_WAITING, .loss.run = loss_run, .turn_end.fn = turn_ends};
     return p;
+}
+
+static void delivery_free(const struct delivery *d)
+{
+    frame_unref(d->frame);
+    audience_unref(d->to);
+}
+
+static void delivery_arrives(struct port *to, struct item *i)
+{
+    to->sink(to->sink_ctx, &i->delivery);
+    delivery_free(&i->delivery);
+}
+
+/* It will not run. Requests are their askers'. */
+static void parcel_abandon(struct parcel *p)
+{
+    for (unsigned i = 0; i < p->n; i++) {
+        if (p->items[i].run == delivery_arrives)
+            delivery_free(&p->items[i].delivery);
+    }
+    mem_free(p);
+}
+
+static void port_destroy(struct port *p)
+{
+    for (; p->opened; p->opened &= p->opened - 1)
+        parcel_abandon(p->open[__builtin_ctzll(p->opened)]);
+    for (struct parcel *s = p->spares, *next; s; s = next) {
+        next = s->next;
+        mem_free(s);
+    }
+    free(p); /* aligned_alloc's */
 }
 
 void bus_create(const struct bus_conf *c, struct bus **out)
@@ -81,7 +157,7 @@ void bus_destroy(struct bus *b)
     if (!b)
         return;
     for (unsigned i = 0; i < b->n; i++)
-        free(b->ports[i]); /* aligned_alloc's */
+        port_destroy(b->ports[i]);
     where_destroy(b->where);
     mem_free(b);
 }
@@ -93,6 +169,17 @@ struct port *bus_port(struct bus *b, unsigned index)
 }
 
 void port_attach(struct port *p, struct mailbox *m) { p->mailbox = m; }
+
+void port_follow(struct port *p, struct loop *l)
+{
+    p->loop = l;
+    p->mailbox = loop_mailbox(l);
+    loop_hook(l, &p->turn_end);
+}
+
+void port_bound(struct port *p, size_t items) { p->bound = items ? items : PORT_WAITING; }
+
+size_t port_waiting(const struct port *p) { return atomic_load_explicit(&p->waiting, memory_order_relaxed); }
 
 unsigned port_index(const struct port *p) { return p->index; }
 
@@ -108,38 +195,86 @@ void bus_sink(struct port *p, bus_sink_fn *fn, void *ctx)
     p->sink_ctx = ctx;
 }
 
-/* Asking. While a request crosses, nobody serves it, and its `server` says to which port it goes. */
-static void request_arrives(struct msg *m)
+/* Parcels. */
+static void parcel_arrives(struct msg *m)
 {
-    struct request *r = container_of(m, struct request, msg);
-    struct port *p = r->server;
+    struct parcel *p = container_of(m, struct parcel, msg);
+    struct port *here = p->to;
 
-    r->server = NULL;
-    p->serve(p->serve_ctx, r);
+    for (unsigned i = 0; i < p->n; i++) {
+        if (i + AHEAD < p->n)
+            __builtin_prefetch(p->items[i + AHEAD].first);
+        p->items[i].run(here, &p->items[i]);
+    }
+    atomic_fetch_sub_explicit(&here->waiting, p->n, memory_order_relaxed);
+    if (here->n_spares == SPARES) {
+        mem_free(p);
+        return;
+    }
+    p->next = here->spares;
+    here->spares = p;
+    here->n_spares++;
 }
 
-static void answer_arrives(struct msg *m)
+static struct parcel *parcel_take(struct port *here)
 {
-    struct request *r = container_of(m, struct request, msg);
-    r->done(r);
+    struct parcel *p = here->spares;
+
+    if (!p)
+        return mem_realloc(NULL, sizeof *p); /* not zeroed: items are filled one by one */
+    here->spares = p->next;
+    here->n_spares--;
+    return p;
+}
+
+static struct parcel *parcel_open(struct port *here, struct port *to)
+{
+    struct parcel *p = here->open[to->index] = parcel_take(here);
+
+    p->msg.run = parcel_arrives;
+    p->to = to;
+    p->n = 0;
+    here->opened |= UINT64_C(1) << to->index;
+    if (here->loop)
+        loop_again(here->loop); /* when hooks run by now, this one may have */
+    return p;
+}
+
+static void put(struct port *here, struct port *to, struct item i)
+{
+    struct parcel *p = here->open[to->index];
+
+    if (!p)
+        p = parcel_open(here, to);
+    p->items[p->n++] = i;
+    if (p->n == PARCEL || !here->loop)
+        send_off(here, to);
+}
+
+static bool is_full(const struct port *to) { return port_waiting(to) >= to->bound; }
+
+/* Asking. While a request crosses, nobody serves it. */
+static void request_arrives(struct port *to, struct item *i) { to->serve(to->serve_ctx, i->request); }
+
+static void answer_arrives(struct port *to, struct item *i)
+{
+    (void)to;
+    i->request->done(i->request);
 }
 
 void bus_forward(struct port *here, unsigned to, struct request *r)
 {
     struct port *p = bus_port(here->bus, to);
 
-    if (p == here) {
-        r->server = NULL;
-        p->serve(p->serve_ctx, r);
-        return;
-    }
-    r->server = p;
-    r->msg.run = request_arrives;
-    if (mailbox_try_post(p->mailbox, &r->msg) == ERR_OK)
-        return;
     r->server = NULL;
-    request_fail(r, CODE_UNAVAILABLE, "the server is busy; try again");
-    bus_reply(here, r);
+    if (p == here) {
+        p->serve(p->serve_ctx, r);
+    } else if (is_full(p)) {
+        request_fail(r, CODE_UNAVAILABLE, "the server is busy; try again");
+        bus_reply(here, r);
+    } else {
+        put(here, p, (struct item){request_arrives, r, {.request = r}});
+    }
 }
 
 void bus_request(struct port *here, unsigned to, struct request *r)
@@ -154,8 +289,7 @@ void bus_reply(struct port *here, struct request *r)
         r->done(r);
         return;
     }
-    r->msg.run = answer_arrives;
-    mailbox_post(r->origin->mailbox, &r->msg);
+    put(here, r->origin, (struct item){answer_arrives, r, {.request = r}});
 }
 
 void bus_post(struct bus *b, unsigned to, struct msg *m) { mailbox_post(bus_port(b, to)->mailbox, m); }
@@ -167,51 +301,29 @@ void bus_leave(struct port *here, user_id user) { where_leave(here->bus->where, 
 
 bool bus_is_online(struct bus *b, user_id user) { return where_ports(b->where, user) != 0; }
 
-static void crossing_free(struct crossing *c)
+static void tell_of_loss(struct port *here, struct port *to)
 {
-    frame_unref(c->d.frame);
-    audience_unref(c->d.to);
-    mem_free(c);
+    if (atomic_exchange(&to->lost, true))
+        return;
+    if (here->open[to->index])
+        send_off(here, to); /* the order is kept */
+    mailbox_post(to->mailbox, &to->loss);
 }
 
-static void crossing_run(struct msg *m)
+static void cross(struct port *here, struct port *to, const struct delivery *d)
 {
-    struct crossing *c = container_of(m, struct crossing, msg);
-
-    c->to->sink(c->to->sink_ctx, &c->d);
-    crossing_free(c);
-}
-
-static struct crossing *crossing_new(struct port *to, const struct delivery *d)
-{
-    struct crossing *c = mem_new(struct crossing);
-
-    *c = (struct crossing){{NULL, crossing_run}, to, *d};
+    if (d->class == DELIVER_EPHEMERAL && port_waiting(to) >= EPHEMERAL_WAITING)
+        return;
+    if (d->class != DELIVER_CLOSE && is_full(to)) {
+        if (d->class == DELIVER_ENTRY)
+            tell_of_loss(here, to);
+        return;
+    }
     if (d->frame)
         frame_ref(d->frame);
     if (d->to)
         audience_ref(d->to);
-    return c;
-}
-
-static void tell_of_loss(struct port *p)
-{
-    if (!atomic_exchange(&p->lost, true))
-        mailbox_post(p->mailbox, &p->loss);
-}
-
-static void cross(struct port *to, const struct delivery *d)
-{
-    if (d->class == DELIVER_EPHEMERAL && mailbox_waiting(to->mailbox) >= EPHEMERAL_WAITING)
-        return;
-    struct crossing *c = crossing_new(to, d);
-    if (d->class == DELIVER_CLOSE) {
-        mailbox_post(to->mailbox, &c->msg);
-    } else if (mailbox_try_post(to->mailbox, &c->msg) != ERR_OK) {
-        crossing_free(c);
-        if (d->class == DELIVER_ENTRY)
-            tell_of_loss(to);
-    }
+    put(here, to, (struct item){delivery_arrives, d->frame, {.delivery = *d}});
 }
 
 /* The ports of one addressed user; tells of those who have none. */
@@ -245,6 +357,6 @@ void bus_emit(struct port *here, const struct delivery *d, bus_offline_fn *offli
         if (p == here)
             p->sink(p->sink_ctx, d);
         else
-            cross(p, d);
+            cross(here, p, d);
     }
 }

@@ -3,8 +3,8 @@
  * Each thread that takes part has a port. A request goes to a port's server and comes back to its asker; a delivery
  * goes to every port that some addressed user has joined. Durable work (append, consume) is stream.h.
  *
- * Thread: a port belongs to its thread; bus_create and port_open happen before the threads run. What crosses threads
- * are pointers in mailboxes. The table of who is where (bus_join) is shared: 64 stripes, a lock each, held for
+ * Thread: a port belongs to its thread; bus_create and port_attach happen before the threads run. What crosses threads
+ * are parcels in mailboxes. The table of who is where (bus_join) is shared: 64 stripes, a lock each, held for
  * nanoseconds. Order: what one port sends another arrives in order. */
 #pragma once
 #include "base/loop.h"
@@ -22,7 +22,14 @@ struct bus_conf {
 void bus_create(const struct bus_conf *c, struct bus **out);
 void bus_destroy(struct bus *b);
 struct port *bus_port(struct bus *b, unsigned index);
-void port_attach(struct port *p, struct mailbox *m); /* before the threads run */
+/* Both before the threads run. */
+void port_attach(struct port *p, struct mailbox *m); /* what is sent from here leaves at once */
+void port_follow(struct port *p, struct loop *l); /* by l's mailbox; it leaves by the end of l's turn. The last hook of
+                                                     l: what hooks behind it send makes another turn */
+/* Most that may wait for a port, of all others together; 0: PORT_WAITING. For tests. */
+enum { PORT_WAITING = 65536 };
+void port_bound(struct port *p, size_t items);
+size_t port_waiting(const struct port *p); /* what has been sent to it and has not run */
 unsigned port_index(const struct port *p);
 
 /* Serving and asking. */

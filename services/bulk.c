@@ -90,9 +90,9 @@ static void wait_for_turn(struct bulk *b, struct request *q)
         refuse(b, q);
         return;
     }
-    q->msg.next = NULL;
+    q->next = NULL;
     if (u->n++)
-        u->last->msg.next = &q->msg;
+        u->last->next = q;
     else
         u->first = q;
     u->last = q;
@@ -108,7 +108,7 @@ static struct request *take_next(struct bulk *b)
     list_remove(&u->turn);
     b->n_waiting--;
     if (--u->n) {
-        u->first = container_of(q->msg.next, struct request, msg);
+        u->first = q->next;
         list_push(&b->turns, &u->turn);
     } else {
         map_take(&b->readers, hash_u64(u->user), is_reader, &u->user);

@@ -331,7 +331,7 @@ int main(int argc, char **argv)
         must(ERR_IO);
     b.heads = mem_new_array(uint64_t, CONVS);
     block_cache_create(64 << 20, &b.cache);
-    mailbox_create(1000, no_wake, NULL, &b.home);
+    mailbox_create(no_wake, NULL, &b.home);
     must(pool_create("bench", THREADS, 1000, &b.pool));
     open_store(&b);
     write_beside_control(&b, entries);

@@ -95,7 +95,7 @@ static void logged_open(struct logged *l, const char *dir, unsigned batch, bool 
     struct env *env = env_posix();
     *l = (struct logged){.when_durable = when_durable};
     sem_init(&l->woken, 0, 0);
-    mailbox_create(16, wake, &l->woken, &l->box);
+    mailbox_create(wake, &l->woken, &l->box);
     must(segpool_open(&(struct segpool_conf){env, dir, SEGMENT, 4, false}, &l->pool));
     struct stream_conf c = {env, dir, batch, l->pool, l->box, 64 << 20, 0, on_commit, on_failure, l, false};
     must(stream_open(&c, &l->stream));

@@ -25,7 +25,7 @@ static void *parley_open(const char *dir, size_t cache_bytes)
     struct store *s = mem_new(struct store);
     char *why = NULL;
     block_cache_create(cache_bytes, &s->cache);
-    mailbox_create(1000, no_wake, NULL, &s->home);
+    mailbox_create(no_wake, NULL, &s->home);
     must(pool_create("bench", 1, 1000, &s->pool));
     struct lsm_conf c = {.env = env_posix(),
                          .dir = dir,

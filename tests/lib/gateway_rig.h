@@ -205,7 +205,7 @@ static inline struct rig *rig_make(unsigned n, bool rate_limit, int64_t heartbea
         s->port = bus_port(rig->bus, i);
         if (loop_create(&s->loop) != ERR_OK)
             abort();
-        port_attach(s->port, loop_mailbox(s->loop));
+        port_follow(s->port, s->loop);
         bus_serve(s->port, rig_serve, s);
         c.loop = s->loop;
         c.port = s->port;

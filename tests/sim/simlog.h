@@ -49,7 +49,7 @@ static inline void simlog_start(struct simlog *l, uint64_t seed)
     *l = (struct simlog){.dice = {seed}};
     simdisk_create(seed ^ 0xd15c, &l->disk);
     simenv_init(&l->env, seed ^ 0xe4f, simdisk_fs(l->disk));
-    mailbox_create(16, simlog_no_wake, NULL, &l->home);
+    mailbox_create(simlog_no_wake, NULL, &l->home);
     l->segment_bytes = 4096 + 64 * simrand_below(&l->dice, 128);
 }
 

@@ -419,7 +419,7 @@ static void world_start(struct world *w, uint64_t seed)
     w->memtable_bytes = 3000 + below(w, 10000);
     block_cache_create(percent(w, 50) ? 1 << 20 : 0, &w->cache);
     if (percent(w, 50)) {
-        mailbox_create(100, no_wake, NULL, &w->home);
+        mailbox_create(no_wake, NULL, &w->home);
         assert_ok(pool_create("sim", 0, 1 + below(w, 8), &w->pool));
     }
 }

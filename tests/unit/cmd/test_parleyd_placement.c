@@ -49,7 +49,7 @@ static void write_log(struct fixture *f, user_id of_a, user_id of_b)
     sem_t woken;
 
     sem_init(&woken, 0, 0);
-    mailbox_create(16, on_wake, &woken, &home);
+    mailbox_create(on_wake, &woken, &home);
     assert_ok(segpool_open(&(struct segpool_conf){f->env, f->log_dir, 1 << 20, 2, false}, &pool));
     assert_ok(stream_open(&(struct stream_conf){.env = f->env,
                                                 .dir = f->log_dir,

@@ -31,7 +31,7 @@ static uint64_t write_log(struct env *env, const char *log_dir, uint64_t log_id,
     uint64_t pos;
 
     assert_ok(segpool_open(&(struct segpool_conf){env, log_dir, 1 << 20, 2, false}, &pool));
-    mailbox_create(1000, nothing, NULL, &home);
+    mailbox_create(nothing, NULL, &home);
     assert_ok(stream_open(&(struct stream_conf){.env = env,
                                                 .dir = log_dir,
                                                 .log_id = log_id,

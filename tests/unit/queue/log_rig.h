@@ -49,7 +49,7 @@ static inline void rig_start(struct rig *r)
     faultfs_create(fs_posix(), &r->faults);
     r->env = (struct env){env_posix()->ops, faultfs_fs(r->faults)};
     sem_init(&r->woken, 0, 0);
-    mailbox_create(16, rig_wake, &r->woken, &r->home);
+    mailbox_create(rig_wake, &r->woken, &r->home);
 }
 
 static inline enum err rig_try_pool(struct rig *r, uint64_t segment_bytes, unsigned ahead)

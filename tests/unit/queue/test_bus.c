@@ -53,8 +53,9 @@ static void town_start(struct town *t, size_t bound)
         p->port = bus_port(t->bus, i);
         p->forward_to = i;
         sem_init(&p->woken, 0, 0);
-        mailbox_create(bound, wake, &p->woken, &p->box);
+        mailbox_create(wake, &p->woken, &p->box);
         port_attach(p->port, p->box);
+        port_bound(p->port, bound);
         bus_serve(p->port, serve, p);
         bus_sink(p->port, sink, p);
     }
@@ -186,13 +187,13 @@ PROMISE(an_emit_reaches_each_port_once_and_tells_who_is_nowhere)
     assert_int_equal(mailbox_drain(t.at[1].box), 1);
     assert_int_equal(t.at[1].n_seen, 1);
     assert_ptr_equal(t.at[1].seen[0].frame, d.frame);
-    assert_int_equal(mailbox_waiting(t.at[2].box), 0);
+    assert_int_equal(port_waiting(t.at[2].port), 0);
     bus_leave(t.at[1].port, 2);
     bus_leave(t.at[1].port, 1);
     assert_true(bus_is_online(t.bus, 1));
     assert_false(bus_is_online(t.bus, 2));
     bus_emit(t.at[0].port, &d, NULL, NULL);
-    assert_int_equal(mailbox_waiting(t.at[1].box), 0);
+    assert_int_equal(port_waiting(t.at[1].port), 0);
     assert_int_equal(atomic_load(&d.frame->refs), 1); /* all that crossed gave theirs back */
     assert_int_equal(atomic_load(&a->refs), 1);
     frame_unref(d.frame);
@@ -212,7 +213,7 @@ PROMISE(one_user_alone_can_be_addressed_and_a_sender_left_out)
     d.skip_user = 1;
     bus_emit(t.at[0].port, &d, note_offline, &offline);
     assert_int_equal(offline, 2);
-    assert_int_equal(mailbox_waiting(t.at[1].box), 0);
+    assert_int_equal(port_waiting(t.at[1].port), 0);
     d.skip_device = 77; /* the sender's other devices are there to be told */
     bus_emit(t.at[0].port, &d, NULL, NULL);
     assert_int_equal(mailbox_drain(t.at[1].box), 1);
@@ -237,7 +238,7 @@ PROMISE(entries_dropped_at_a_full_mailbox_become_one_loss)
     for (int i = 0; i < 4; i++)
         bus_emit(t.at[0].port, &e, NULL, NULL);
     bus_emit(t.at[0].port, &e, NULL, NULL); /* dropped, and nobody is told */
-    assert_int_equal(mailbox_waiting(t.at[1].box), 4);
+    assert_int_equal(port_waiting(t.at[1].port), 4);
     for (int i = 0; i < 9; i++)
         bus_emit(t.at[0].port, &d, NULL, NULL);
     bus_emit(t.at[0].port, &bye, NULL, NULL); /* never dropped */
@@ -252,6 +253,140 @@ PROMISE(entries_dropped_at_a_full_mailbox_become_one_loss)
     frame_unref(d.frame);
     audience_unref(a);
     town_end(&t);
+}
+
+/* A port whose parcels follow the turns of a loop of its own, beside one that is drained by hand. */
+struct follower {
+    struct town t;
+    struct loop *loop;
+    struct audience *a;
+    struct delivery d;
+};
+
+static void follow(struct follower *f)
+{
+    town_start(&f->t, 0);
+    port_bound(f->t.at[1].port, 1000);
+    assert_ok(loop_create(&f->loop));
+    port_follow(f->t.at[0].port, f->loop);
+    bus_join(f->t.at[1].port, 1);
+    f->a = audience_of_1_to(1);
+    f->d = entry_for(f->a);
+}
+
+static void follow_end(struct follower *f)
+{
+    town_end(&f->t);
+    assert_int_equal(atomic_load(&f->d.frame->refs), 1);
+    assert_int_equal(atomic_load(&f->a->refs), 1);
+    frame_unref(f->d.frame);
+    audience_unref(f->a);
+    loop_destroy(f->loop);
+}
+
+PROMISE(what_a_turn_sends_leaves_by_its_end_in_order_and_earlier_when_it_is_much)
+{
+    struct follower f;
+    int done = 0;
+    struct request *r = request_new(on_done, &done);
+
+    follow(&f);
+    struct place *to = &f.t.at[1];
+    for (uint64_t i = 1; i <= 40; i++) {
+        f.d.slot = i;
+        bus_emit(f.t.at[0].port, &f.d, NULL, NULL);
+    }
+    size_t early = port_waiting(to->port);
+    assert_true(early > 0 && early < 40);
+    assert_int_equal(mailbox_drain(to->box), 1);
+    assert_int_equal(to->n_seen, early);
+    assert_int_equal(port_waiting(to->port), 0);
+    bus_request(f.t.at[0].port, 1, r);
+    f.d.slot = 41;
+    bus_emit(f.t.at[0].port, &f.d, NULL, NULL);
+    assert_int_equal(mailbox_drain(to->box), 0);
+    loop_turn(f.loop);
+    assert_int_equal(port_waiting(to->port), 42 - early);
+    assert_int_equal(mailbox_drain(to->box), 1);
+    assert_int_equal(to->n_seen, 41);
+    assert_int_equal(to->served, 1);
+    for (uint64_t i = 1; i <= 41; i++)
+        assert_int_equal(to->seen[i - 1].slot, i);
+    loop_turn(f.loop); /* the answer came at once: that port has no turns */
+    assert_int_equal(done, 1);
+    request_free(r);
+    follow_end(&f);
+}
+
+PROMISE(what_left_late_comes_before_the_loss_that_follows_it)
+{
+    struct follower f;
+
+    follow(&f);
+    struct place *to = &f.t.at[1];
+    bus_emit(f.t.at[0].port, &f.d, NULL, NULL);
+    port_bound(to->port, 1);
+    bus_emit(f.t.at[2].port, &f.d, NULL, NULL); /* fills it */
+    bus_emit(f.t.at[0].port, &f.d, NULL, NULL); /* is dropped */
+    mailbox_drain(to->box);
+    assert_int_equal(to->n_seen, 3);
+    assert_int_equal(to->seen[0].class, DELIVER_ENTRY);
+    assert_int_equal(to->seen[1].class, DELIVER_ENTRY);
+    assert_int_equal(to->seen[2].class, DELIVER_LOST);
+    follow_end(&f);
+}
+
+PROMISE(what_never_left_gives_its_references_back)
+{
+    struct follower f;
+
+    follow(&f);
+    bus_emit(f.t.at[0].port, &f.d, NULL, NULL);
+    assert_int_equal(atomic_load(&f.d.frame->refs), 2);
+    follow_end(&f);
+}
+
+/* A hook behind the port's: what it sends must not wait for the next event. */
+struct late {
+    struct follower f;
+    struct turn_hook hook;
+    bool is_armed;
+    struct timer arm; /* a message's wake-up would bring a second turn by itself */
+};
+
+static void late_sends(struct turn_hook *h)
+{
+    struct late *l = container_of(h, struct late, hook);
+    if (l->is_armed)
+        bus_emit(l->f.t.at[0].port, &l->f.d, NULL, NULL);
+    l->is_armed = false;
+}
+
+static void late_arm(struct timer *t) { container_of(t, struct late, arm)->is_armed = true; }
+
+static void *late_runs(void *arg)
+{
+    loop_run(((struct late *)arg)->f.loop);
+    return NULL;
+}
+
+PROMISE(what_a_hook_behind_sends_does_not_wait_for_the_next_event)
+{
+    struct late l = {.hook.fn = late_sends, .arm.fn = late_arm};
+    pthread_t thread;
+
+    follow(&l.f);
+    struct place *to = &l.f.t.at[1];
+    loop_hook(l.f.loop, &l.hook);
+    timer_set(l.f.loop, &l.arm, 1);
+    assert_int_equal(pthread_create(&thread, NULL, late_runs, &l), 0);
+    while (to->n_seen == 0) {
+        sem_wait(&to->woken);
+        mailbox_drain(to->box);
+    }
+    loop_stop(l.f.loop);
+    pthread_join(thread, NULL);
+    follow_end(&l.f);
 }
 
 /* Two real threads: each asks the other, serves it, and gets its entries. */
@@ -319,6 +454,10 @@ int main(void)
         HOLDS(an_emit_reaches_each_port_once_and_tells_who_is_nowhere),
         HOLDS(one_user_alone_can_be_addressed_and_a_sender_left_out),
         HOLDS(entries_dropped_at_a_full_mailbox_become_one_loss),
+        HOLDS(what_a_turn_sends_leaves_by_its_end_in_order_and_earlier_when_it_is_much),
+        HOLDS(what_left_late_comes_before_the_loss_that_follows_it),
+        HOLDS(what_never_left_gives_its_references_back),
+        HOLDS(what_a_hook_behind_sends_does_not_wait_for_the_next_event),
         HOLDS(two_threads_ask_answer_and_tell_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -439,8 +439,10 @@ HELPER void world_open(struct world_test *w)
     w->world.bus = w->bus;
     for (unsigned i = 0; i <= w->reactors; i++)
         assert_ok(loop_create(&w->threads[i].loop));
-    for (unsigned i = 0; i < w->reactors + 2; i++)
-        port_attach(bus_port(w->bus, i), loop_mailbox(w->threads[i < w->reactors ? i : w->reactors].loop));
+    for (unsigned i = 0; i < w->reactors; i++)
+        port_follow(bus_port(w->bus, i), w->threads[i].loop);
+    for (unsigned i = 0; i < 2; i++)
+        port_attach(bus_port(w->bus, w->reactors + i), loop_mailbox(w->threads[w->reactors].loop));
     bus_serve(bus_port(w->bus, world_lookup(&w->world)), lookup_serve, w);
     assert_ok(pool_create("test", 2, 1000, &w->pool));
     block_cache_create(w->cache_bytes ? w->cache_bytes : 8 << 20, &w->cache);

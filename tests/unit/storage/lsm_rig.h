@@ -47,7 +47,7 @@ static inline void rig_make(struct rig *r, size_t memtable_bytes, size_t cache_b
     assert_non_null(mkdtemp(r->dir));
     block_cache_create(cache_bytes, &r->cache);
     if (has_home) {
-        mailbox_create(1000, rig_no_wake, NULL, &r->home);
+        mailbox_create(rig_no_wake, NULL, &r->home);
         assert_ok(pool_create("work", 2, 1000, &r->pool));
     }
     r->conf = (struct lsm_conf){.env = env_posix(),

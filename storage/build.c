@@ -96,7 +96,7 @@ static size_t hashes_of(const struct build *b)
 {
     size_t n = 0;
     for (size_t i = 0; i < b->conf.n_tables; i++)
-        n += b->tables[i]->filter.len * 8 / SST_BITS_PER_KEY + 1;
+        n += sst_filter_hashes(b->tables[i]->filter.len, b->tables[i]->entries);
     return n;
 }
 

@@ -1,8 +1,8 @@
 /* sst_read: an open sorted table: finds blocks, loads them, walks them.
  *
- * In memory while open: the filter (10 bits a key), the index (one short key a block: about a byte an entry of 200
- * bytes), a file handle. Thread: sst_load from any; everything else is pure and shared; `refs` and `is_merging` are the
- * store owner's. */
+ * In memory while open: the filter (10 to 16 bits a key), the index (one short key a block: about a byte an entry of
+ * 200 bytes), a file handle. Thread: sst_load from any; everything else is pure and shared; `refs` and `is_merging` are
+ * the store owner's. */
 #pragma once
 #include "base/fs.h"
 #include "storage/block.h"

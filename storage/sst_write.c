@@ -21,10 +21,31 @@ void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, si
     *w = (struct sst_writer){.file = file, .table = table, .filter_prefix = filter_prefix};
 }
 
+/* Falls to SST_BITS_LEAST, by two where a table is four times as large. */
+unsigned sst_filter_bits(uint64_t hashes)
+{
+    unsigned bits = SST_BITS_MOST;
+    for (uint64_t n = UINT64_C(1) << 18; bits > SST_BITS_LEAST && hashes > n; n *= 4)
+        bits -= 2;
+    return bits;
+}
+
+/* A filter doesn't say with how many bits it was made. Each entry has a hash, so what gives fewer is not it; what fits
+ * none was folded, or is older than the rule. */
+uint64_t sst_filter_hashes(uint64_t filter_bytes, uint64_t entries)
+{
+    for (unsigned bits = SST_BITS_LEAST; bits <= SST_BITS_MOST; bits += 2) {
+        uint64_t n = filter_bytes * 8 / bits + 1;
+        if (n >= entries && sst_filter_bits(n) == bits)
+            return n;
+    }
+    return filter_bytes * 8 / SST_BITS_LEAST + 1;
+}
+
 enum err sst_writer_expect(struct sst_writer *w, size_t hashes)
 {
     assert(w->entries == 0);
-    return bloom_begin(&w->bloom, hashes, SST_BITS_PER_KEY);
+    return bloom_begin(&w->bloom, hashes, sst_filter_bits(hashes));
 }
 
 void sst_writer_deinit(struct sst_writer *w)
@@ -141,9 +162,11 @@ static void put_footer(struct sst_writer *w, struct place meta)
 /* The filter, in `out` or the builder's memory. */
 static struct str make_filter(struct sst_writer *w, struct buf *out)
 {
+    size_t n = w->hashes.len / sizeof(uint64_t);
+
     if (w->bloom.lines)
-        return bloom_end(&w->bloom, SST_BITS_PER_KEY);
-    bloom_build((const uint64_t *)(void *)w->hashes.p, w->hashes.len / sizeof(uint64_t), SST_BITS_PER_KEY, out);
+        return bloom_end(&w->bloom, sst_filter_bits(w->bloom.added));
+    bloom_build((const uint64_t *)(void *)w->hashes.p, n, sst_filter_bits(n), out);
     buf_deinit(&w->hashes);
     return buf_get(out);
 }

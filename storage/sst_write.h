@@ -7,7 +7,7 @@
 #include "storage/block.h"
 #include "storage/bloom.h"
 
-enum { SST_VERSION = 1, SST_FOOTER_BYTES = 40, SST_BLOCK_BYTES = 4 << 10, SST_BITS_PER_KEY = 10 };
+enum { SST_VERSION = 1, SST_FOOTER_BYTES = 40, SST_BLOCK_BYTES = 4 << 10, SST_BITS_LEAST = 10, SST_BITS_MOST = 16 };
 #define SST_MAGIC 0x31545353594c5250u /* "PRLYSST1" */
 
 struct sst_writer {
@@ -23,6 +23,13 @@ struct sst_writer {
     uint64_t last_prefix; /* hash of the prefix that was added last */
     uint64_t entries, tombstones, blocks;
 };
+/* Bits a hash in the filter of a table of so many: 16 of up to 2^18, 10 of more than 2^22. A question for a key that is
+ * nowhere, such as every new message's cid, goes to all tables, and nearly all of these are small, while nearly all
+ * keys are in the large ones; so most wrong answers are spared where bits cost least (Dayan, Athanassoulis, Idreos:
+ * Monkey, SIGMOD 2017). */
+unsigned sst_filter_bits(uint64_t hashes);
+/* How many hashes a filter holds, of a table of so many entries: at most, and as a rule just as many. */
+uint64_t sst_filter_hashes(uint64_t filter_bytes, uint64_t entries);
 void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix);
 /* At most so many hashes (keys and prefixes) will come: the filter is built as they do. Before the first key. NOMEM. */
 MUST_CHECK enum err sst_writer_expect(struct sst_writer *w, size_t hashes);

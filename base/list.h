@@ -43,8 +43,8 @@ static inline void list_move(struct link *to, struct link *from)
 }
 #define list_first(head, type, member) (list_is_empty(head) ? NULL : container_of((head)->next, type, member))
 #define list_last(head, type, member) (list_is_empty(head) ? NULL : container_of((head)->prev, type, member))
-/* Safe against removing `var`. */
-#define list_each(head, var, type, member)                                                 \
-    for (struct link *l_##var = (head)->next, *n_##var = l_##var->next; l_##var != (head); \
-         l_##var = n_##var, n_##var = l_##var->next)                                       \
+/* Safe against removing `var`, and against the end of the head with the last of its links. */
+#define list_each(head, var, type, member)                                                                      \
+    for (struct link *l_##var = (head)->next, *n_##var; l_##var != (head) && (n_##var = l_##var->next) != NULL; \
+         l_##var = n_##var)                                                                                     \
         for (type *var = container_of(l_##var, type, member); var; var = NULL)

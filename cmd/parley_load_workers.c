@@ -384,25 +384,19 @@ static void put_ids(const struct run *r, struct buf *out)
 /* The users [*from, *to) of worker `at`. */
 static void part_of(const struct workers *w, size_t at, size_t *from, size_t *to)
 {
-    size_t group = (size_t)w->sum->o->group_size, stay = apart(w);
+    size_t group = (size_t)w->sum->o->group_size, stay = apart(w), first = stay > 0; /* of those who share the rest */
 
-    if (stay && at == 0) {
+    if (at < first) {
         *from = 0;
         *to = stay;
-        return;
-    }
-    if (stay) {
-        workers_part(w->sum->n - stay, 1, w->n - 1, at - 1, from, to);
+    } else if (w->is_shared) {
+        *from = crowd_first(group, w->n_tops, w->n, at);
+        *to = crowd_first(group, w->n_tops, w->n, at + 1);
+    } else {
+        workers_part(w->sum->n - stay, run_unit(w->sum->o), w->n - first, at - first, from, to);
         *from += stay;
         *to += stay;
-        return;
     }
-    if (!w->is_shared) {
-        workers_part(w->sum->n, run_unit(w->sum->o), w->n, at, from, to);
-        return;
-    }
-    *from = crowd_first(group, w->n_tops, w->n, at);
-    *to = crowd_first(group, w->n_tops, w->n, at + 1);
 }
 
 static bool send_job(struct workers *w, size_t at, uint32_t run)

@@ -39,7 +39,7 @@ void outq_deinit(struct outq *q);
 static inline bool outq_is_empty(const struct outq *q) { return q->n == 0; }
 void outq_reply(struct outq *q, char *bytes, size_t len); /* takes the bytes (mem_realloc'ed) */
 void outq_notice(struct outq *q, struct frame *f);        /* a shared frame that is never dropped */
-/* LIMIT when no entry may be added any more: the caller drops the events and tells the client. */
+/* LIMIT when no entry may be added any more: the caller writes, or drops the events and tells the client. */
 MUST_CHECK enum err outq_entry(struct outq *q, struct frame *f);
 void outq_ephemeral(struct outq *q, struct frame *f, uint64_t slot);
 void outq_drop_events(struct outq *q); /* entries and ephemerals; replies and notices stay */

@@ -13,7 +13,8 @@
  * - A listed session is in the registry and has joined the bus. A LIVE one is listed; one whose token is being checked
  * a second time is too (proto/auth.h), and nothing is written to it before the token is known to be good.
  * - Nothing is written from a callback of libwebsockets: sessions that have something to write are in the gateway's
- * list of dirty ones, and the end of the turn writes each with as few writes as possible.
+ * list of dirty ones, and the end of the turn writes each with as few writes as possible. An entry that its queue has
+ * no room for has it written earlier (entries come by the mailbox or a hook); only what then finds none is too much.
  * - A write ends at the end of a frame, and after one that the socket did not take whole (libwebsockets keeps its rest)
  *   there is none until the socket is writable again.
  * - From the upgrade on libwebsockets reads nothing: session_in.c does. It has what was read while the session could go
@@ -109,7 +110,7 @@ void session_writable(struct session *s);
  * all of it is through, which may take a slow reader longer than a heartbeat. */
 bool session_drains(struct session *s);
 void session_pace(struct session *s); /* stops or resumes reading by what is unsent and unanswered */
-void session_deliver(struct session *s, const struct delivery *d);
+void session_deliver(struct session *s, const struct delivery *d); /* may kill it, by a write that fails */
 void session_resync(struct session *s);
 void session_lost(struct session *s); /* resyncs, if it has not heard of the last loss */
 

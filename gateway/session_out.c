@@ -170,6 +170,35 @@ void session_lost(struct session *s)
         session_resync(s);
 }
 
+/* What libwebsockets has of an earlier write: a write of nothing is what it does itself when the socket is writable.
+ * False: it still has some, or the connection is broken. */
+static bool write_rest(struct session *s)
+{
+    if (lws_write(s->wsi, NULL, 0, LWS_WRITE_RAW) < 0)
+        session_kill(s);
+    else
+        session_writable(s);
+    return s->state == SESSION_LIVE && !s->blocked;
+}
+
+/* A turn may bring more than a queue holds, before its end could write any of it. That says nothing of the peer: only
+ * a socket that does not take more does. */
+static void write_early(struct session *s)
+{
+    if (s->state == SESSION_LIVE && (!s->blocked || write_rest(s)))
+        write_all(s);
+}
+
+static enum err add_entry(struct session *s, struct frame *f)
+{
+    enum err err = outq_entry(&s->out, f);
+
+    if (err != ERR_LIMIT)
+        return err;
+    write_early(s);
+    return outq_entry(&s->out, f); /* of one that broke, too: it is in no list any more, and its end frees the queue */
+}
+
 void session_deliver(struct session *s, const struct delivery *d)
 {
     session_lost(s);
@@ -178,7 +207,7 @@ void session_deliver(struct session *s, const struct delivery *d)
     } else {
         if (s->muted)
             return;
-        if (outq_entry(&s->out, d->frame) != ERR_OK) {
+        if (add_entry(s, d->frame) != ERR_OK) {
             session_resync(s);
             return;
         }

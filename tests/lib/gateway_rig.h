@@ -177,7 +177,7 @@ static inline void *rig_thread(void *arg)
 }
 
 /* Without threads: who made it has the loops turn. */
-static inline struct rig *rig_make(unsigned n, bool rate_limit, int64_t heartbeat_ms)
+static inline struct rig *rig_make_with(unsigned n, bool rate_limit, int64_t heartbeat_ms, struct tls *tls)
 {
     static const struct hash_key key = {{1, 2, 3}};
     struct rig *rig = mem_new(struct rig);
@@ -196,6 +196,7 @@ static inline struct rig *rig_make(unsigned n, bool rate_limit, int64_t heartbea
                                  .heartbeat_ms = heartbeat_ms,
                                  .rate_limit = rate_limit,
                                  .admission = rig->admission,
+                                 .tls = tls,
                                  .epoch = "e1",
                                  .revocations = &rig->revocations,
                                  .ready = &rig->ready,
@@ -215,6 +216,11 @@ static inline struct rig *rig_make(unsigned n, bool rate_limit, int64_t heartbea
         rig->port = gateway_port(s->gateway);
     }
     return rig;
+}
+
+static inline struct rig *rig_make(unsigned n, bool rate_limit, int64_t heartbeat_ms)
+{
+    return rig_make_with(n, rate_limit, heartbeat_ms, NULL);
 }
 
 static inline struct rig *rig_start(unsigned n, bool rate_limit, int64_t heartbeat_ms)

@@ -39,9 +39,33 @@ PROMISE(each_user_has_their_own_links)
     registry_deinit(&r);
 }
 
+struct one {
+    struct link link;
+};
+
+PROMISE(all_may_be_removed_while_walking)
+{
+    struct registry r = {0};
+    struct one all[3] = {0};
+    struct link *head;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < 3; i++)
+        registry_add(&r, 5, &all[i].link);
+    head = registry_get(&r, 5);
+    list_each (head, o, struct one, link)
+        assert_int_equal(registry_remove(&r, 5, &o->link), ++n == 3);
+    assert_int_equal(n, 3);
+    registry_deinit(&r);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {HOLDS(first_and_last_are_told), HOLDS(each_user_has_their_own_links)};
+    const struct CMUnitTest tests[] = {
+        HOLDS(first_and_last_are_told),
+        HOLDS(each_user_has_their_own_links),
+        HOLDS(all_may_be_removed_while_walking),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,12 @@
 /* Reading over TLS, from a peer that does what no honest one does. */
 #include "gateway/tls.h"
 #include "base/mem.h"
+#include "tests/lib/certificate.h"
 #include "tests/lib/unit.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 enum { ROOM = 4 * TLS_ROOM, SECRET = 32 };
 
 struct peers {
-    char dir[64], cert[96], key[96];
+    struct certificate certificate;
     struct tls *tls;
     SSL_CTX *server_context, *client_context;
     SSL *server, *client;
@@ -27,26 +27,6 @@ struct peers {
     uint64_t sent;                /* records by hand */
     char room[ROOM];
 };
-
-static void write_certificate(struct peers *p)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert = X509_new();
-    FILE *f;
-
-    X509_gmtime_adj(X509_getm_notBefore(cert), 0);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-    X509_set_pubkey(cert, key);
-    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-    assert_non_null(f = fopen(p->cert, "w"));
-    assert_int_equal(PEM_write_X509(f, cert), 1);
-    fclose(f);
-    assert_non_null(f = fopen(p->key, "w"));
-    assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
-    fclose(f);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-}
 
 /* "CLIENT_TRAFFIC_SECRET_0 <random> <secret>", both in hexadecimal. */
 static void on_secret(const SSL *client, const char *line)
@@ -75,12 +55,8 @@ static struct peers *start(void)
     struct peers *p = mem_new(struct peers);
     char *why = NULL;
 
-    snprintf(p->dir, sizeof p->dir, "/tmp/parley-tls-XXXXXX");
-    assert_non_null(mkdtemp(p->dir));
-    snprintf(p->cert, sizeof p->cert, "%s/cert", p->dir);
-    snprintf(p->key, sizeof p->key, "%s/key", p->dir);
-    write_certificate(p);
-    assert_ok(tls_load(env_posix(), p->cert, p->key, &p->tls, &why));
+    certificate_make(&p->certificate);
+    assert_ok(tls_load(env_posix(), p->certificate.cert, p->certificate.key, &p->tls, &why));
     p->server_context = SSL_CTX_new(TLS_server_method());
     p->client_context = SSL_CTX_new(TLS_client_method());
     assert_ok(tls_apply(p->tls, p->server_context));
@@ -105,9 +81,7 @@ static void end(struct peers *p)
     SSL_CTX_free(p->server_context);
     SSL_CTX_free(p->client_context);
     tls_unref(p->tls);
-    unlink(p->cert);
-    unlink(p->key);
-    assert_int_equal(rmdir(p->dir), 0);
+    certificate_remove(&p->certificate);
     mem_free(p);
 }
 

@@ -20,16 +20,24 @@ struct request *request_new(void (*done)(struct request *), void *asker)
 struct request *request_new_from(struct request_pool *p, void (*done)(struct request *), void *asker)
 {
     struct request *r = p->spare;
-    struct pooled *whole = r ? container_of(r, struct pooled, r) : mem_new(struct pooled);
-    struct buf out = whole->r.out;
+    struct buf out = {0};
 
     if (r) {
         p->spare = r->asker;
         p->n--;
+        out = r->out;
+    } else {
+        r = &((struct pooled *)mem_realloc(NULL, sizeof(struct pooled)))->r; /* not zeroed */
     }
-    whole->r = (struct request){.done = done, .asker = asker, .out = out, .home = p};
-    arena_lend(&whole->r.arena, whole->first, FIRST);
-    return &whole->r;
+    p->least = p->n < p->least ? p->n : p->least;
+    memset(r, 0, offsetof(struct request, why));
+    r->why[0] = '\0';
+    r->done = done;
+    r->asker = asker;
+    r->out = out;
+    r->home = p;
+    arena_lend(&r->arena, container_of(r, struct pooled, r)->first, FIRST);
+    return r;
 }
 
 static void free_pooled(struct request *r)
@@ -56,14 +64,27 @@ void request_free(struct request *r)
     }
 }
 
-void request_pool_deinit(struct request_pool *p)
+static void free_spares(struct request_pool *p, unsigned n)
 {
-    while (p->spare) {
+    for (; n; n--) {
         struct request *r = p->spare;
 
         p->spare = r->asker;
+        p->n--;
         free_pooled(r);
     }
+}
+
+void request_pool_shrink(struct request_pool *p)
+{
+    if (p->least > REQUEST_SPARES_QUIET)
+        free_spares(p, (p->least - REQUEST_SPARES_QUIET + 1) / 2);
+    p->least = p->n;
+}
+
+void request_pool_deinit(struct request_pool *p)
+{
+    free_spares(p, p->n);
     *p = (struct request_pool){0};
 }
 

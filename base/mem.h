@@ -11,9 +11,9 @@ void *mem_realloc(void *p, size_t bytes);
 void mem_free(void *p);
 /* For sizes that a peer or a file chose, bounded by the caller: NULL when there is none. Not zeroed. */
 void *mem_try(size_t bytes);
-/* For a process that lives long: large pieces (a table's filter, what a merge holds) go back to the system as soon as they
- * are freed. glibc, left alone, moves its bound for those up to what was freed last, 32 MiB at most, and keeps them from
- * then on. Once, before any other thread. */
+/* For a process that lives long: large pieces (a table's filter, what a merge holds) go back to the system as soon as
+ * they are freed. glibc, left alone, moves its bound for those up to what was freed last, 32 MiB at most, and keeps
+ * them from then on. Once, before any other thread. */
 void mem_return_large(void);
 char *mem_dup(struct str s); /* with a zero behind; aborts when there is none */
 
@@ -36,3 +36,12 @@ void arena_lend(struct arena *a, void *p, size_t bytes);
 void *arena_alloc(struct arena *a, size_t bytes); /* zeroed, aligned to 16 */
 void *arena_room(struct arena *a, size_t bytes);  /* the same, not zeroed: for who writes all of it */
 struct str arena_dup(struct arena *a, struct str s);
+
+/* Has memory that will be needed soon come into the cache meanwhile, line by line; it need not be there at all.
+ * (Inlined by force, as whoever does nothing else has to be: gcc drops calls of a function that only prefetches.) */
+enum { MEM_LINE = 64 };
+static inline __attribute__((always_inline)) void mem_fetch(const void *p, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += MEM_LINE)
+        __builtin_prefetch((const char *)p + at);
+}

@@ -2,7 +2,7 @@
 #include <stdarg.h>
 
 /* FIRST is what nearly every request needs of its arena; what has grown beyond OUT_KEPT is not kept. */
-enum { FIRST = 1536, OUT_KEPT = 1024 };
+enum { FIRST = 1536, FIRST_FETCHED = 512, OUT_KEPT = 1024 };
 struct pooled {
     _Alignas(16) char first[FIRST];
     struct request r;
@@ -26,6 +26,10 @@ struct request *request_new_from(struct request_pool *p, void (*done)(struct req
         p->spare = r->asker;
         p->n--;
         out = r->out;
+        if (p->spare) { /* with thousands under way it has left the cache; it comes while this one is filled */
+            mem_fetch(p->spare, offsetof(struct request, why));
+            mem_fetch(container_of(p->spare, struct pooled, r)->first, FIRST_FETCHED);
+        }
     } else {
         r = &((struct pooled *)mem_realloc(NULL, sizeof(struct pooled)))->r; /* not zeroed */
     }

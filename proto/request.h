@@ -31,7 +31,7 @@ struct request {
     void *asker;                    /* the asker's own */
     void *server;                   /* the serving side's own, while it has it */
     struct request_pool *home;      /* where it goes back to; NULL: the heap */
-    char why[160];                  /* the message of an error; what goes to the client. The last: see request_new_from */
+    char why[160]; /* the message of an error; what goes to the client. The last: see request_new_from */
 };
 
 struct request *request_new(void (*done)(struct request *), void *asker); /* from the heap, zeroed */

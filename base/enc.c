@@ -101,54 +101,137 @@ static inline bool text_to_bits(uint8_t *out, struct str text, unsigned width, c
     return held < width && (acc & ((1u << held) - 1)) == 0;
 }
 
+/* How many. A number of b bits has as many as 2^(b-1), or one more. */
+static size_t digits(uint64_t v)
+{
+    static const uint64_t powers[DECIMAL_MAX] = {
+        0,
+        10,
+        100,
+        1000,
+        10000,
+        100000,
+        1000000,
+        10000000,
+        100000000,
+        1000000000,
+        10000000000,
+        100000000000,
+        1000000000000,
+        10000000000000,
+        100000000000000,
+        1000000000000000,
+        10000000000000000,
+        100000000000000000,
+        1000000000000000000,
+        10000000000000000000u,
+    };
+    unsigned bits = 64 - (unsigned)__builtin_clzll(v | 1), least = bits * 1233 >> 12; /* bits * log10(2) */
+
+    return least + (v >= powers[least]);
+}
+
 /* Two digits a division; every event has a time and a seq. */
 size_t enc_decimal(char out[DECIMAL_MAX], uint64_t v)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
                                 "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
                                 "8081828384858687888990919293949596979899";
-    char digits[DECIMAL_MAX], *at = digits + sizeof digits;
-    size_t n;
+    size_t n = digits(v);
+    char *at = out + n;
 
     for (; v >= 100; v /= 100) {
         at -= 2;
         memcpy(at, pairs + 2 * (v % 100), 2);
     }
-    if (v >= 10) {
-        at -= 2;
-        memcpy(at, pairs + 2 * v, 2);
-    } else {
-        *--at = (char)('0' + v);
-    }
-    n = (size_t)(digits + sizeof digits - at);
-    memcpy(out, at, n);
+    if (v >= 10)
+        memcpy(out, pairs + 2 * v, 2);
+    else
+        *out = (char)('0' + v);
     return n;
 }
 
-/* Five bytes are eight characters; every event has some of these. */
+/* Ids are of 8 or 16 bytes, and every request and every event has some: their 60 bits that are twelve characters are
+ * taken at once. */
+enum { TWELVE = 12 };
+
+static inline void put_twelve(char *out, uint64_t v) /* its highest 60 bits */
+{
+#pragma GCC unroll 12
+    for (unsigned i = 0; i < TWELVE; i++)
+        out[i] = BASE32[v >> (59 - 5 * i) & 31];
+}
+
 size_t enc_base32(char *out, const void *in, size_t n)
 {
-    const uint8_t *p = in;
-    char *at = out;
+    uint64_t v, low;
 
-    for (; n >= 5; n -= 5, p += 5) {
-        uint64_t v = (uint64_t)p[0] << 32 | (uint64_t)p[1] << 24 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 8 | p[4];
-
-        *at++ = BASE32[v >> 35];
-        *at++ = BASE32[v >> 30 & 31];
-        *at++ = BASE32[v >> 25 & 31];
-        *at++ = BASE32[v >> 20 & 31];
-        *at++ = BASE32[v >> 15 & 31];
-        *at++ = BASE32[v >> 10 & 31];
-        *at++ = BASE32[v >> 5 & 31];
-        *at++ = BASE32[v & 31];
+    if (n == 8) {
+        v = dec_be64(in);
+        put_twelve(out, v);
+        out[12] = BASE32[v << 1 & 31];
+        return 13;
     }
-    return (size_t)(at - out) + bits_to_text(at, p, n, 5, BASE32);
+    if (n == 16) {
+        v = dec_be64(in);
+        low = dec_be64((const char *)in + 8);
+        put_twelve(out, v);
+        put_twelve(out + 12, v << 60 | low >> 4);
+        out[24] = BASE32[low >> 3 & 31];
+        out[25] = BASE32[low << 2 & 31];
+        return 26;
+    }
+    return bits_to_text(out, in, n, 5, BASE32);
+}
+
+/* The lowest 60 bits. *bad is above 31 from then on when one is not of the alphabet. */
+static inline uint64_t get_twelve(const char *text, uint32_t *bad)
+{
+    uint64_t v = 0;
+
+#pragma GCC unroll 12
+    for (unsigned i = 0; i < TWELVE; i++) {
+        uint32_t one = VALUE32[(uint8_t)text[i]] - 1u;
+        *bad |= one;
+        v = v << 5 | one;
+    }
+    return v;
+}
+
+static inline uint32_t get_one(char c, uint32_t *bad)
+{
+    uint32_t one = VALUE32[(uint8_t)c] - 1u;
+
+    *bad |= one;
+    return one;
+}
+
+static bool read_8(void *out, const char *text)
+{
+    uint32_t bad = 0;
+    uint64_t v = get_twelve(text, &bad);
+    uint32_t last = get_one(text[12], &bad);
+
+    enc_be64(out, v << 4 | last >> 1);
+    return bad < 32 && (last & 1) == 0;
+}
+
+static bool read_16(void *out, const char *text)
+{
+    uint32_t bad = 0;
+    uint64_t high = get_twelve(text, &bad), low = get_twelve(text + 12, &bad);
+    uint32_t next = get_one(text[24], &bad), last = get_one(text[25], &bad);
+
+    enc_be64(out, high << 4 | low >> 56);
+    enc_be64((char *)out + 8, low << 8 | next << 3 | last >> 2);
+    return bad < 32 && (last & 3) == 0;
 }
 
 bool dec_base32(void *out, size_t n, struct str text)
 {
-    return text.len == (n * 8 + 4) / 5 && text_to_bits(out, text, 5, VALUE32);
+    if (text.len != (n * 8 + 4) / 5)
+        return false;
+    return n == 8 ? read_8(out, text.p) : n == 16 ? read_16(out, text.p) : text_to_bits(out, text, 5, VALUE32);
 }
 
 size_t enc_base64url(char *out, const void *in, size_t n) { return bits_to_text(out, in, n, 6, BASE64URL); }

@@ -36,3 +36,12 @@ void arena_lend(struct arena *a, void *p, size_t bytes);
 void *arena_alloc(struct arena *a, size_t bytes); /* zeroed, aligned to 16 */
 void *arena_room(struct arena *a, size_t bytes);  /* the same, not zeroed: for who writes all of it */
 struct str arena_dup(struct arena *a, struct str s);
+
+/* Has memory that will be needed soon come into the cache meanwhile, line by line; it need not be there at all.
+ * (Inlined by force, as whoever does nothing else has to be: gcc drops calls of a function that only prefetches.) */
+enum { MEM_LINE = 64 };
+static inline __attribute__((always_inline)) void mem_fetch(const void *p, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += MEM_LINE)
+        __builtin_prefetch((const char *)p + at);
+}

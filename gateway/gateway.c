@@ -15,6 +15,7 @@ enum {
     TX_MAX = 4 << 20,     /* more than any frame: a frame is written with one call */
     SWEEP = 512,
     SWEEP_MS = 64,
+    SHRINK_MS = 2000,
     DRAIN_ASK_MS = 3000,
     DRAIN_INSIST_MS = 1500,
     DESTROY_TURNS = 8,
@@ -222,6 +223,14 @@ void gateway_secure(struct gateway *g, struct tls *tls)
 
 static void drain_step(struct timer *t);
 
+static void shrink(struct timer *t)
+{
+    struct gateway *g = container_of(t, struct gateway, shrink);
+
+    request_pool_shrink(&g->requests);
+    timer_set(g->conf.loop, t, SHRINK_MS);
+}
+
 static void init(struct gateway *g, const struct gateway_conf *c)
 {
     g->conf = *c;
@@ -240,6 +249,8 @@ static void init(struct gateway *g, const struct gateway_conf *c)
     g->flush.fn = flush;
     g->sweep.fn = sweep;
     g->drain.fn = drain_step;
+    g->shrink.fn = shrink;
+    timer_set(c->loop, &g->shrink, SHRINK_MS);
     bus_sink(c->port, sink, g);
 }
 
@@ -289,6 +300,7 @@ void gateway_destroy(struct gateway *g)
     close_lws(g);
     timer_stop(&g->sweep);
     timer_stop(&g->drain);
+    timer_stop(&g->shrink);
     loop_unhook(&g->flush);
     registry_deinit(&g->registry);
     limiter_deinit(&g->limiter);

@@ -60,6 +60,7 @@ struct gateway {
     uint32_t losses;                    /* counted up when the bus lost entries: see session_lost */
     struct timer sweep;
     struct request_pool requests;
+    struct timer shrink;
     char *scratch;
     struct intake *intake;
     char *inbox;

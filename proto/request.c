@@ -2,7 +2,7 @@
 #include <stdarg.h>
 
 /* FIRST is what nearly every request needs of its arena; what has grown beyond OUT_KEPT is not kept. */
-enum { FIRST = 1536, OUT_KEPT = 1024 };
+enum { FIRST = 1536, FIRST_FETCHED = 512, OUT_KEPT = 1024 };
 struct pooled {
     _Alignas(16) char first[FIRST];
     struct request r;
@@ -20,16 +20,28 @@ struct request *request_new(void (*done)(struct request *), void *asker)
 struct request *request_new_from(struct request_pool *p, void (*done)(struct request *), void *asker)
 {
     struct request *r = p->spare;
-    struct pooled *whole = r ? container_of(r, struct pooled, r) : mem_new(struct pooled);
-    struct buf out = whole->r.out;
+    struct buf out = {0};
 
     if (r) {
         p->spare = r->asker;
         p->n--;
+        out = r->out;
+        if (p->spare) { /* with thousands under way it has left the cache; it comes while this one is filled */
+            mem_fetch(p->spare, offsetof(struct request, why));
+            mem_fetch(container_of(p->spare, struct pooled, r)->first, FIRST_FETCHED);
+        }
+    } else {
+        r = &((struct pooled *)mem_realloc(NULL, sizeof(struct pooled)))->r; /* not zeroed */
     }
-    whole->r = (struct request){.done = done, .asker = asker, .out = out, .home = p};
-    arena_lend(&whole->r.arena, whole->first, FIRST);
-    return &whole->r;
+    p->least = p->n < p->least ? p->n : p->least;
+    memset(r, 0, offsetof(struct request, why));
+    r->why[0] = '\0';
+    r->done = done;
+    r->asker = asker;
+    r->out = out;
+    r->home = p;
+    arena_lend(&r->arena, container_of(r, struct pooled, r)->first, FIRST);
+    return r;
 }
 
 static void free_pooled(struct request *r)
@@ -56,14 +68,27 @@ void request_free(struct request *r)
     }
 }
 
-void request_pool_deinit(struct request_pool *p)
+static void free_spares(struct request_pool *p, unsigned n)
 {
-    while (p->spare) {
+    for (; n; n--) {
         struct request *r = p->spare;
 
         p->spare = r->asker;
+        p->n--;
         free_pooled(r);
     }
+}
+
+void request_pool_shrink(struct request_pool *p)
+{
+    if (p->least > REQUEST_SPARES_QUIET)
+        free_spares(p, (p->least - REQUEST_SPARES_QUIET + 1) / 2);
+    p->least = p->n;
+}
+
+void request_pool_deinit(struct request_pool *p)
+{
+    free_spares(p, p->n);
     *p = (struct request_pool){0};
 }
 

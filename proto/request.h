@@ -30,20 +30,23 @@ struct request {
     void *asker;                    /* the asker's own */
     void *server;                   /* the serving side's own, while it has it */
     struct request_pool *home;      /* where it goes back to; NULL: the heap */
-    char why[160];                  /* the message of an error; what goes to the client. Last: few have one */
+    char why[160]; /* the message of an error; what goes to the client. The last: see request_new_from */
 };
 
 struct request *request_new(void (*done)(struct request *), void *asker); /* from the heap, zeroed */
 void request_free(struct request *r);
 
 /* For who asks all the time: requests that come from here go back here when they are freed, with some memory for their
- * arena and `out`, up to REQUEST_SPARES. Thread: the asker's. A zeroed pool is empty and valid. */
-enum { REQUEST_SPARES = 1024 };
+ * arena and `out`: as many as a busy reactor has under way, REQUEST_SPARES of 2 to 3 KiB. request_pool_shrink, called
+ * every few seconds, frees half of those that nobody needed since the last call, down to REQUEST_SPARES_QUIET.
+ * Thread: the asker's. A zeroed pool is empty and valid. */
+enum { REQUEST_SPARES = 4096, REQUEST_SPARES_QUIET = 64 };
 struct request_pool {
     struct request *spare; /* linked by `asker` */
-    unsigned n;
+    unsigned n, least;     /* least: of n, since request_pool_shrink */
 };
 struct request *request_new_from(struct request_pool *p, void (*done)(struct request *), void *asker);
+void request_pool_shrink(struct request_pool *p);
 void request_pool_deinit(struct request_pool *p); /* of those that are back */
 /* Marks the answer; the caller then calls bus_reply. request_ok leaves `out` as the service wrote it. */
 void request_ok(struct request *r);

@@ -5,7 +5,9 @@
 #include "queue/stream_in.h"
 #include <assert.h>
 
-enum { IDLE_CHUNKS = 16, IDLE_BYTES = 256 << 10 };
+/* A busy log has a batch that is written, one that waits and one that is filled, each as large as what comes during a
+ * sync: they keep their memory, BATCH_MAX each, as long as batches are that large (stream_shrink). */
+enum { IDLE_CHUNKS = 4, CHUNK_BYTES = 4096, QUIET_BYTES = 16 << 10 };
 
 void chunk_free(struct chunk *c)
 {
@@ -55,7 +57,7 @@ static struct notice *notice_new(const struct stream_conf *c)
 static struct chunk *chunk_new(void)
 {
     struct chunk *c = mem_new(struct chunk);
-    buf_reserve(&c->bytes, 4096);
+    buf_reserve(&c->bytes, CHUNK_BYTES);
     return c;
 }
 
@@ -192,7 +194,8 @@ static struct chunk *take_idle(struct stream *s) /* under the lock */
 
 void stream_chunk_done(struct stream *s, struct chunk *c)
 {
-    if (s->n_idle >= IDLE_CHUNKS || c->bytes.cap > IDLE_BYTES) {
+    s->largest = c->bytes.len > s->largest ? c->bytes.len : s->largest;
+    if (s->n_idle >= IDLE_CHUNKS || c->bytes.cap > BATCH_MAX) {
         chunk_free(c);
         return;
     }
@@ -200,6 +203,39 @@ void stream_chunk_done(struct stream *s, struct chunk *c)
     c->next = s->idle;
     s->idle = c;
     s->n_idle++;
+}
+
+/* Idle chunks with memory beyond `enough`. */
+static struct chunk *take_oversized(struct stream *s, size_t enough) /* under the lock */
+{
+    struct chunk *taken = NULL;
+
+    for (struct chunk **at = &s->idle, *c; (c = *at) != NULL;) {
+        if (c->bytes.cap <= enough) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        s->n_idle--;
+        c->next = taken;
+        taken = c;
+    }
+    return taken;
+}
+
+/* Memory doubles, so what is more than twice the largest batch none has needed. */
+void stream_shrink(struct stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t enough = 2 * s->largest > QUIET_BYTES ? 2 * s->largest : QUIET_BYTES;
+    struct chunk *oversized = take_oversized(s, enough);
+    s->largest = 0;
+    pthread_mutex_unlock(&s->lock);
+    free_chunks(oversized);
+    if (!s->open->bytes.len && s->open->bytes.cap > enough) {
+        buf_deinit(&s->open->bytes);
+        buf_reserve(&s->open->bytes, CHUNK_BYTES);
+    }
 }
 
 /* The last chunk that waits for the writer, if the open one may become part of it. */

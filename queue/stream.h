@@ -6,7 +6,7 @@
  * server opens new logs and replays the old ones first (see seglog.h for the files, and what a torn tail or damage
  * does).
  *
- * Thread: create, append, flush, pin, trim by the owner; consumers (stream_read) by any one thread each.
+ * Thread: create, append, flush, shrink, pin, trim by the owner; consumers (stream_read) by any one thread each.
  * Errors of writing: after a failed write or sync the outcome is unknown. `on_failure` is called once, on the owner's
  * thread; nothing is committed after that and the process is expected to end and restart. */
 #pragma once
@@ -46,6 +46,10 @@ MUST_CHECK enum err stream_append(struct stream *s, uint8_t kind, uint16_t shard
 MUST_CHECK enum err stream_append_all(struct stream *s, struct log_record *v, size_t n);
 /* Hands what was appended to the writer; called once at the end of each loop turn. Wakes it at most once. */
 void stream_flush(struct stream *s);
+
+/* Memory of batches is kept for the next: 5 of at most 1 MiB. Frees what none since the last call had need of, down to
+ * 5 of 16 KiB; called every few seconds. */
+void stream_shrink(struct stream *s);
 
 /* Of a stepped stream: writes and syncs what was handed over; false when there was nothing, or writing failed. */
 bool stream_step(struct stream *s);

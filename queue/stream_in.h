@@ -69,11 +69,11 @@ struct stream {
     pthread_cond_t work;
     struct chunk *first, **last; /* for the writer */
     size_t queued_records, queued_bytes;
-    size_t expected;    /* records soon to be queued: see stream_writer.c on lingering; 0: no idea */
-    size_t wake_at;     /* the writer sleeps until so many records are queued; 0: it does not sleep */
-    struct chunk *idle; /* for reuse */
-    size_t n_idle;
-    struct link segments; /* oldest first; those not yet placed are the last */
+    size_t expected;        /* records soon to be queued: see stream_writer.c on lingering; 0: no idea */
+    size_t wake_at;         /* the writer sleeps until so many records are queued; 0: it does not sleep */
+    struct chunk *idle;     /* for reuse */
+    size_t n_idle, largest; /* of the batches since stream_shrink: bytes */
+    struct link segments;   /* oldest first; those not yet placed are the last */
     bool ending;
 
     pthread_t writer;

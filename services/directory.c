@@ -47,6 +47,8 @@ static void on_tick(struct timer *t)
     d->looks_further = d->has_work = true;
     rebuild_look(d);
     directory_checkpoint(d);
+    if (d->stream)
+        stream_shrink(d->stream);
     timer_set(d->loop, t, TICK_MS);
 }
 

@@ -10,7 +10,6 @@ enum {
     HEADS_BYTES_STANDARD = 8 << 20,
     GARBAGE_MIN = 64,
     EVICT_LOOKS = 8,
-    LINE = 64,
     SLOTS_BYTES = 32, /* in the map */
     CIDS_SLOTS = 1024,
     TAILS_SHARE = 4 /* of what conversations may take, tails may take one more */
@@ -143,14 +142,11 @@ static uint64_t hash_of(const struct shards *s, const struct conv_id *id)
     return naming_hash(reactor_naming(s->r), id);
 }
 
-/* Where more are written to than caches hold, each line of one would be waited for by itself. (A macro's worth: gcc
- * drops calls of a function that only prefetches.) */
+/* Where more are written to than caches hold, each line of one would be waited for by itself. */
 static inline __attribute__((always_inline)) void fetch(const struct conv *c)
 {
-    for (size_t at = LINE; at < sizeof *c; at += LINE)
-        __builtin_prefetch((const char *)c + at);
-    for (size_t at = 0; at < CONV_ARENA; at += LINE)
-        __builtin_prefetch((const char *)c->now.members + at);
+    mem_fetch((const char *)c + MEM_LINE, sizeof *c - MEM_LINE);
+    mem_fetch(c->now.members, CONV_ARENA);
     __builtin_prefetch(c->audience);
 }
 

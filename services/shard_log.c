@@ -289,6 +289,22 @@ static void stand_still(struct shards *s, const struct conv *c, enum err err)
     s->on_failure(s->r, err);
 }
 
+/* Where thousands are under way, what belongs to one has left the cache since it was appended. While one is applied and
+ * answered, what the next points to is fetched, and the one after that itself. */
+static inline __attribute__((always_inline)) void fetch_ahead(const struct shards *s, const struct appended *a)
+{
+    const struct appended *next = container_of(a->link.next, struct appended, link);
+
+    if (a->link.next == &s->appended)
+        return;
+    mem_fetch(next->conv, sizeof *next->conv);
+    mem_fetch(next->bytes.p, next->bytes.len);
+    if (is_entry(next))
+        mem_fetch(container_of(next, struct work, log)->q, sizeof(struct request));
+    if (next->link.next != &s->appended)
+        mem_fetch(next->link.next, sizeof *next);
+}
+
 /* What is committed, up to the first that its store can't take. */
 static enum err apply_committed(struct shards *s, bool *for_tables)
 {
@@ -296,6 +312,7 @@ static enum err apply_committed(struct shards *s, bool *for_tables)
     enum err err = ERR_OK;
 
     while ((a = list_first(&s->appended, struct appended, link)) != NULL && a->pos < s->committed) {
+        fetch_ahead(s, a);
         err = apply(s, a);
         if (err != ERR_OK)
             break;

@@ -191,6 +191,7 @@ static void on_timer(struct timer *timer)
     struct trim *t = container_of(timer, struct trim, timer);
 
     trim_now(t);
+    stream_shrink(reactor_stream(t->r));
     timer_set(reactor_loop(t->r), &t->timer, TRIM_EVERY_MS);
 }
 

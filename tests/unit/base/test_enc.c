@@ -142,6 +142,86 @@ PROMISE(base32_is_crockford_s_and_sorts_like_its_bytes)
     assert_true(memcmp(text, other, 13) < 0);
 }
 
+/* The definition: 5 bits after 5, of what is behind the end zeros. */
+static void write_slowly(char *out, const uint8_t *in, size_t n)
+{
+    for (size_t at = 0; at < n * 8; at += 5) {
+        unsigned v = 0;
+        for (size_t bit = at; bit < at + 5; bit++)
+            v = v << 1 | (bit < n * 8 && in[bit / 8] >> (7 - bit % 8) & 1);
+        *out++ = "0123456789abcdefghjkmnpqrstvwxyz"[v];
+    }
+}
+
+PROMISE(base32_of_every_length_is_its_bits_five_by_five)
+{
+    uint8_t bytes[20], back[20];
+    char text[32], expected[32];
+    uint32_t dice = 1;
+
+    for (unsigned round = 0; round < 2000; round++) {
+        size_t n = round % 20 + 1, len = (n * 8 + 4) / 5;
+        for (size_t i = 0; i < n; i++) {
+            dice = dice * 1664525 + 1013904223;
+            bytes[i] = (uint8_t)(dice >> 24);
+        }
+        write_slowly(expected, bytes, n);
+        assert_int_equal(enc_base32(text, bytes, n), len);
+        assert_memory_equal(text, expected, len);
+        assert_true(dec_base32(back, n, str_of(text, len)));
+        assert_memory_equal(back, bytes, n);
+    }
+}
+
+/* Whatever byte stands wherever in the text of an id: read is only what would be written. */
+PROMISE(base32_of_an_id_is_read_strictly_at_every_place)
+{
+    static const size_t sizes[] = {8, 16};
+    uint8_t bytes[16], back[16];
+    char text[32], again[32];
+
+    for (unsigned k = 0; k < 2; k++) {
+        size_t n = sizes[k], len;
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)(i * 73 + 5);
+        len = enc_base32(text, bytes, n);
+        for (size_t at = 0; at < len; at++) {
+            char was = text[at];
+            for (unsigned c = 0; c < 256; c++) {
+                text[at] = (char)c;
+                bool is_read = dec_base32(back, n, str_of(text, len));
+                bool is_of_alphabet = c && strchr("0123456789abcdefghjkmnpqrstvwxyz", (int)c);
+                if (is_read) {
+                    enc_base32(again, back, n);
+                    assert_memory_equal(again, text, len);
+                }
+                assert_true(is_read == is_of_alphabet || (at == len - 1 && is_of_alphabet));
+            }
+            text[at] = was;
+        }
+    }
+}
+
+PROMISE(decimal_numbers_are_what_printf_writes)
+{
+    char out[DECIMAL_MAX], expected[32];
+
+    for (uint64_t power = 1, i = 0; i < DECIMAL_MAX; i++, power *= 10) {
+        const uint64_t near[] = {power - 1, power, power + 1, power * 7 / 3, UINT64_MAX - power};
+        for (size_t k = 0; k < sizeof near / sizeof near[0]; k++) {
+            size_t n = (size_t)snprintf(expected, sizeof expected, "%llu", (unsigned long long)near[k]);
+            assert_int_equal(enc_decimal(out, near[k]), n);
+            assert_memory_equal(out, expected, n);
+        }
+    }
+    for (unsigned bit = 0; bit < 64; bit++) {
+        uint64_t v = (uint64_t)1 << bit;
+        size_t n = (size_t)snprintf(expected, sizeof expected, "%llu", (unsigned long long)v);
+        assert_int_equal(enc_decimal(out, v), n);
+        assert_memory_equal(out, expected, n);
+    }
+}
+
 PROMISE(base32_accepts_only_what_writing_produces)
 {
     uint8_t out[8];
@@ -197,6 +277,9 @@ int main(void)
         HOLDS(an_empty_input_is_done_at_once),
         HOLDS(big_endian_numbers_sort_as_bytes),
         HOLDS(base32_is_crockford_s_and_sorts_like_its_bytes),
+        HOLDS(base32_of_every_length_is_its_bits_five_by_five),
+        HOLDS(base32_of_an_id_is_read_strictly_at_every_place),
+        HOLDS(decimal_numbers_are_what_printf_writes),
         HOLDS(base32_accepts_only_what_writing_produces),
         HOLDS(base64url_is_that_of_rfc_4648_without_padding),
         HOLDS(base64url_is_read_strictly_and_within_its_bound),

@@ -1,5 +1,6 @@
 /* Appending and committing: order, group commit, bounds, a full disk, and failures. */
 #include <unistd.h>
+#include "queue/stream_in.h"
 #include "tests/unit/queue/log_rig.h"
 
 PROMISE(what_was_committed_is_replayed_in_order_over_many_segments)
@@ -332,6 +333,71 @@ PROMISE(closing_commits_what_was_appended)
     rig_end(&r);
 }
 
+/* What the log holds for batches. Nothing is under way. */
+static size_t held(struct stream *s)
+{
+    size_t bytes = s->open->bytes.cap;
+
+    pthread_mutex_lock(&s->lock);
+    for (const struct chunk *c = s->idle; c; c = c->next)
+        bytes += c->bytes.cap;
+    pthread_mutex_unlock(&s->lock);
+    return bytes;
+}
+
+/* `turns` batches of n records of 1,000 bytes, one after the other. */
+static void write_batches(struct rig *r, unsigned turns, unsigned n)
+{
+    static const char body[1000];
+    uint64_t pos;
+
+    for (unsigned i = 0; i < turns; i++) {
+        for (unsigned k = 0; k < n; k++)
+            assert_ok(stream_append(r->stream, 1, 2, 0, str_of(body, sizeof body), &pos));
+        stream_flush(r->stream);
+        rig_wait(r, stream_end(r->stream));
+    }
+}
+
+PROMISE(memory_of_large_batches_is_kept_while_they_come_and_then_given_back)
+{
+    struct rig r;
+
+    rig_start(&r);
+    rig_open(&r, 7, 16 << 20);
+    write_batches(&r, 4, 600);
+    size_t busy = held(r.stream);
+    assert_true(busy >= 2 << 20 && busy <= 5 << 20); /* two take turns, of a mebibyte each */
+    stream_shrink(r.stream);
+    assert_int_equal(held(r.stream), busy);
+    write_batches(&r, 4, 600);
+    assert_int_equal(held(r.stream), busy);
+    stream_shrink(r.stream);
+    write_batches(&r, 1, 1);
+    assert_int_equal(held(r.stream), busy);
+    stream_shrink(r.stream); /* since the last one there was but that */
+    assert_true(held(r.stream) <= 5 * (16 << 10));
+    write_batches(&r, 4, 600);
+    rig_close(&r);
+    rig_end(&r);
+}
+
+PROMISE(what_waits_to_be_handed_over_is_not_freed)
+{
+    struct rig r;
+
+    rig_start(&r);
+    rig_open(&r, 7, 1 << 20);
+    for (unsigned i = 0; i < 300; i++) {
+        uint64_t pos;
+        assert_ok(rig_append(&r, i, &pos));
+        stream_shrink(r.stream);
+    }
+    rig_close(&r);
+    assert_int_equal(rig_count(&r, 7), 300);
+    rig_end(&r);
+}
+
 PROMISE(a_log_without_a_record_opens_and_closes)
 {
     struct rig r;
@@ -449,6 +515,8 @@ int main(void)
         HOLDS(without_a_descriptor_for_a_folder_the_log_waits_for_one),
         HOLDS(whichever_call_fails_nothing_committed_is_lost),
         HOLDS(closing_commits_what_was_appended),
+        HOLDS(memory_of_large_batches_is_kept_while_they_come_and_then_given_back),
+        HOLDS(what_waits_to_be_handed_over_is_not_freed),
         HOLDS(a_log_without_a_record_opens_and_closes),
         HOLDS(a_body_of_a_mebibyte_fits_and_one_beyond_the_bound_is_refused),
         HOLDS(the_end_of_a_topic_is_behind_its_last_committed_record),

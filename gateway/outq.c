@@ -1,4 +1,5 @@
 #include "gateway/outq.h"
+#include "base/spare.h"
 #include <assert.h>
 
 enum { ITEM_COST = 64 }; /* of the queue and the allocator */
@@ -21,17 +22,17 @@ static void release(struct out_item *it)
     if (it->is_shared)
         frame_unref(it->shared);
     else
-        mem_free(it->own);
+        spare_free(it->own, it->room);
 }
 
 static void grow(struct outq *q)
 {
     uint32_t cap = q->cap ? q->cap * 2 : CAP_MIN;
-    struct out_item *ring = mem_realloc(NULL, cap * sizeof *ring);
+    struct out_item *ring = spare_alloc(cap * sizeof *ring);
 
     for (uint32_t i = 0; i < q->n; i++)
         ring[i] = *at(q, i);
-    mem_free(q->ring);
+    spare_free(q->ring, q->cap * sizeof *ring);
     q->ring = ring;
     q->cap = cap;
     q->head = 0;
@@ -49,13 +50,13 @@ static void free_if_empty(struct outq *q)
 {
     if (q->n || !q->cap)
         return;
-    mem_free(q->ring);
+    spare_free(q->ring, q->cap * sizeof *q->ring);
     q->ring = NULL;
     q->cap = q->head = 0;
 }
 
-/* The counters, when an item comes (+1) or goes (-1). A reply counts with what it costs beside its bytes, or pongs of
- * two bytes, which a stranger can have, would be half a million before they are too much. */
+/* The counters, when an item comes (+1) or goes (-1). A reply counts with the memory that it costs, or pongs of two
+ * bytes, which a stranger can have, would be half a million before they are too much. */
 static void count(struct outq *q, const struct out_item *it, int sign)
 {
     size_t bytes = sign > 0 ? it->len : (size_t)0 - it->len;
@@ -69,7 +70,7 @@ static void count(struct outq *q, const struct out_item *it, int sign)
         q->ephemerals += (uint32_t)sign;
         break;
     default:
-        q->reply_bytes += sign > 0 ? it->len + ITEM_COST : (size_t)0 - it->len - ITEM_COST;
+        q->reply_bytes += sign > 0 ? it->room + ITEM_COST : (size_t)0 - it->room - ITEM_COST;
         break;
     }
 }
@@ -84,25 +85,52 @@ void outq_deinit(struct outq *q)
 {
     for (uint32_t i = 0; i < q->n; i++)
         release(at(q, i));
-    mem_free(q->ring);
+    spare_free(q->ring, q->cap * sizeof *q->ring);
     *q = (struct outq){0};
 }
 
-void outq_reply(struct outq *q, char *bytes, size_t len)
+/* The last item, if that is replies of ours. */
+static struct out_item *last_replies(struct outq *q)
 {
-    add(q, (struct out_item){.own = bytes, .len = (uint32_t)len, .kind = KIND_REPLY});
+    struct out_item *it = q->n ? at(q, q->n - 1) : NULL;
+
+    return it && it->kind == KIND_REPLY && !it->is_shared ? it : NULL;
+}
+
+/* One that follows another is a sign of more: a block has room for as many again as the one before. */
+static struct out_item *add_replies(struct outq *q, const struct out_item *before, size_t len)
+{
+    size_t again = before ? before->room * 2 : 0, want = again < SPARE_MAX ? again : SPARE_MAX;
+    size_t room = spare_room(len > want ? len : want);
+
+    add(q, (struct out_item){.own = spare_alloc(room), .room = room, .kind = KIND_REPLY});
+    return at(q, q->n - 1);
+}
+
+char *outq_reply(struct outq *q, size_t len)
+{
+    struct out_item *it = last_replies(q);
+
+    if (!it || it->room - it->len < len)
+        it = add_replies(q, it, len);
+    it->len += (uint32_t)len;
+    it->frames++;
+    return it->own + it->len - len;
 }
 
 void outq_notice(struct outq *q, struct frame *f)
 {
-    add(q, (struct out_item){.shared = frame_ref(f), .len = f->len, .kind = KIND_REPLY, .is_shared = true});
+    struct frame *mine = frame_ref(f);
+
+    add(q, (struct out_item){.shared = mine, .room = f->len, .len = f->len, .is_shared = true, .frames = 1});
 }
 
 enum err outq_entry(struct outq *q, struct frame *f)
 {
     if (q->entries >= OUTQ_ENTRIES_MAX || q->entry_bytes + f->len > OUTQ_BYTES_MAX)
         return ERR_LIMIT;
-    add(q, (struct out_item){.shared = frame_ref(f), .len = f->len, .kind = KIND_ENTRY, .is_shared = true});
+    add(q,
+        (struct out_item){.shared = frame_ref(f), .len = f->len, .kind = KIND_ENTRY, .is_shared = true, .frames = 1});
     return ERR_OK;
 }
 
@@ -131,7 +159,8 @@ void outq_ephemeral(struct outq *q, struct frame *f, uint64_t slot)
         struct frame *mine = frame_ref(f);
 
         add(q,
-            (struct out_item){.shared = mine, .slot = slot, .len = f->len, .kind = KIND_EPHEMERAL, .is_shared = true});
+            (struct out_item){
+                .shared = mine, .slot = slot, .len = f->len, .kind = KIND_EPHEMERAL, .is_shared = true, .frames = 1});
     }
 }
 
@@ -159,29 +188,31 @@ static bool is_alone(struct outq *q, size_t max) { return q->n == 1 || (size_t)a
 bool outq_peek(struct outq *q, char *scratch, size_t max, struct out_batch *out)
 {
     const struct out_item *it = at(q, 0);
-    uint32_t i = 0;
+    unsigned frames = 0;
     size_t len = 0;
 
     if (q->n == 0)
         return false;
     if (is_alone(q, max)) {
-        *out = (struct out_batch){bytes_of(it), it->len, 1};
+        *out = (struct out_batch){bytes_of(it), it->len, it->frames};
         return true;
     }
-    for (; i < q->n && (it = at(q, i))->len <= max - len; i++) {
+    for (uint32_t i = 0; i < q->n && (it = at(q, i))->len <= max - len; i++) {
         memcpy(scratch + len, bytes_of(it), it->len);
         len += it->len;
+        frames += it->frames;
     }
-    *out = (struct out_batch){scratch, len, i};
+    *out = (struct out_batch){scratch, len, frames};
     return true;
 }
 
-void outq_pop(struct outq *q, unsigned items)
+void outq_pop(struct outq *q, unsigned frames)
 {
-    assert(items <= q->n);
-    for (; items; items--) {
+    while (frames) {
         struct out_item *it = at(q, 0);
 
+        assert(q->n && it->frames <= frames);
+        frames -= it->frames;
         count(q, it, -1);
         release(it);
         q->head = (q->head + 1) & (room(q) - 1);

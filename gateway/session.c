@@ -80,12 +80,11 @@ void session_gone(struct session *s)
 
 static void queue_close_frame(struct session *s, enum close_code code)
 {
-    char *frame = mem_realloc(NULL, 4);
+    char *frame = outq_reply(&s->out, 4);
     size_t n = frame_header((uint8_t *)frame, FRAME_CLOSE, 2);
 
     frame[n] = (char)(code >> 8);
     frame[n + 1] = (char)code;
-    outq_reply(&s->out, frame, n + 2);
 }
 
 /* The upgrade was not answered yet: it is now, as the HTTP request that it still is. */
@@ -98,7 +97,8 @@ static void queue_refusal(struct session *s, enum close_code code)
         reply_refusal(&text, CODE_UNAUTHENTICATED, "the token is not valid");
     else
         reply_refusal(&text, CODE_UNAVAILABLE, "not now");
-    outq_reply(&s->out, text.p, text.len);
+    memcpy(outq_reply(&s->out, text.len), text.p, text.len);
+    buf_deinit(&text);
 }
 
 void session_close(struct session *s, enum close_code code)

@@ -100,7 +100,8 @@ static void list_once(struct session *s, const struct auth_result *who)
     s->user = who->user;
     s->device = who->device;
     if (s->state == SESSION_HELD) { /* the 101 goes before any event */
-        outq_reply(&s->out, s->held, s->held_len);
+        memcpy(outq_reply(&s->out, s->held_len), s->held, s->held_len);
+        mem_free(s->held);
         s->held = NULL;
     }
     session_list(s);

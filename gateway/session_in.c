@@ -94,12 +94,11 @@ static void receive(struct session *s, const struct framed *f)
 
 static void pong(struct session *s, struct str payload)
 {
-    char *frame = mem_realloc(NULL, 2 + payload.len);
+    char *frame = outq_reply(&s->out, 2 + payload.len);
     size_t n = frame_header((uint8_t *)frame, OPCODE_PONG, payload.len);
 
     if (payload.len)
         memcpy(frame + n, payload.p, payload.len);
-    outq_reply(&s->out, frame, n + payload.len);
     session_touch(s);
 }
 

@@ -7,19 +7,19 @@ static void queue_text(struct session *s, const struct str parts[], size_t n)
 {
     uint8_t head[FRAME_HEADER_MAX];
     size_t payload = 0, len;
-    char *frame;
+    char *to;
 
     for (size_t i = 0; i < n; i++)
         payload += parts[i].len;
     len = frame_header(head, 1, payload);
-    frame = mem_realloc(NULL, len + payload);
-    memcpy(frame, head, len);
+    to = outq_reply(&s->out, len + payload);
+    memcpy(to, head, len);
+    to += len;
     for (size_t i = 0; i < n; i++) {
         if (parts[i].len)
-            memcpy(frame + len, parts[i].p, parts[i].len);
-        len += parts[i].len;
+            memcpy(to, parts[i].p, parts[i].len);
+        to += parts[i].len;
     }
-    outq_reply(&s->out, frame, len);
     session_touch(s);
 }
 

@@ -1,5 +1,6 @@
 #include "proto/frame.h"
 #include "base/enc.h"
+#include "base/spare.h"
 
 enum { FIN = 0x80, OPCODE_TEXT = 1, LEN_16 = 126, LEN_64 = 127 };
 
@@ -25,7 +26,7 @@ struct frame *frame_text(struct str payload)
 {
     uint8_t head[FRAME_HEADER_MAX];
     size_t n = frame_header(head, OPCODE_TEXT, payload.len);
-    struct frame *f = mem_realloc(NULL, sizeof *f + n + payload.len); /* not zeroed: it is filled */
+    struct frame *f = spare_alloc(sizeof *f + n + payload.len);
 
     atomic_init(&f->refs, 1);
     f->payload = (uint32_t)n;
@@ -50,7 +51,7 @@ struct frame *frame_ref(struct frame *f)
 void frame_unref(struct frame *f)
 {
     if (f && unref(&f->refs))
-        mem_free(f);
+        spare_free(f, sizeof *f + f->len);
 }
 
 struct audience *audience_new(size_t n)

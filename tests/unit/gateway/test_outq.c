@@ -5,7 +5,7 @@ static char scratch[256];
 
 static struct frame *frame_of(const char *text) { return frame_text(str_c(text)); }
 
-static void add_reply(struct outq *q, const char *text) { outq_reply(q, mem_dup(str_c(text)), strlen(text)); }
+static void add_reply(struct outq *q, const char *text) { memcpy(outq_reply(q, strlen(text)), text, strlen(text)); }
 
 static void add_entry(struct outq *q, const char *text)
 {
@@ -120,7 +120,7 @@ PROMISE(a_large_item_is_written_whole_from_where_it_lies)
 
     memset(big, 'x', sizeof big);
     add_reply(&q, "small");
-    outq_reply(&q, mem_dup(str_of(big, sizeof big)), sizeof big);
+    memcpy(outq_reply(&q, sizeof big), big, sizeof big);
     assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
     assert_int_equal(b.len, 5);
     outq_pop(&q, b.items);
@@ -200,18 +200,62 @@ PROMISE(small_replies_count_with_what_they_cost)
 {
     struct outq q = {0};
 
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < 1000; i++) {
         add_reply(&q, "ok");
-    assert_true(q.reply_bytes >= 1000 * 64);
+        add_entry(&q, "e");
+    }
+    assert_true(q.reply_bytes >= 1000 * 192);
     drain(&q);
     assert_int_equal(q.reply_bytes, 0);
     outq_deinit(&q);
+}
+
+PROMISE(replies_that_follow_one_another_share_memory)
+{
+    struct outq q = {0};
+    struct out_batch b;
+
+    for (int i = 0; i < 1000; i++)
+        add_reply(&q, "ok");
+    assert_in_range(q.n, 2, 6);
+    assert_in_range(q.reply_bytes, 2000, 4000);
+    assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
+    assert_int_equal(b.items, 64);
+    assert_int_equal(b.len, 128);
+    outq_pop(&q, b.items);
+    add_reply(&q, "!");
+    for (int left = 1000 - 64; left > 0; left -= 128) { /* blocks that the scratch has no room for */
+        assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
+        outq_pop(&q, b.items);
+        if (outq_is_empty(&q))
+            break;
+    }
+    assert_true(outq_is_empty(&q));
+    assert_int_equal(q.reply_bytes, 0);
+    outq_deinit(&q);
+}
+
+PROMISE(a_reply_does_not_pass_what_was_queued_before_it)
+{
+    struct outq q = {0};
+    struct frame *notice = frame_of("n ");
+
+    add_reply(&q, "r1 ");
+    add_entry(&q, "e ");
+    add_reply(&q, "r2 ");
+    outq_notice(&q, notice);
+    add_reply(&q, "r3 ");
+    add_reply(&q, "r4 ");
+    assert_string_equal(drain(&q), "r1 e r2 n r3 r4 ");
+    frame_unref(notice);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOLDS(small_replies_count_with_what_they_cost),
+        HOLDS(replies_that_follow_one_another_share_memory),
+        HOLDS(a_reply_does_not_pass_what_was_queued_before_it),
         HOLDS(an_empty_queue_holds_nothing),
         HOLDS(an_answer_and_an_event_take_no_memory_of_the_heap),
         HOLDS(what_goes_in_comes_out_in_order),

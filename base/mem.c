@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LARGE = 1 << 20, KEPT_AT_THE_TOP = 16 << 20 };
+enum { LARGE = 128 << 10, KEPT_AT_THE_TOP = 2 << 20 };
 
 static void *must(void *p)
 {

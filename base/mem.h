@@ -11,9 +11,10 @@ void *mem_realloc(void *p, size_t bytes);
 void mem_free(void *p);
 /* For sizes that a peer or a file chose, bounded by the caller: NULL when there is none. Not zeroed. */
 void *mem_try(size_t bytes);
-/* For a process that lives long: large pieces (a table's filter, what a merge holds) go back to the system as soon as
- * they are freed. glibc, left alone, moves its bound for those up to what was freed last, 32 MiB at most, and keeps
- * them from then on. Once, before any other thread. */
+/* For a process that lives long: pieces of 128 KiB and more (filters and indexes of all tables but the youngest, what a
+ * merge holds) go back to the system as soon as they are freed. glibc, left alone, moves its bound for those up to what
+ * was freed last, 32 MiB at most; from then on a merge leaves holes as large as the indexes of all that it merged.
+ * Once, before any other thread. */
 void mem_return_large(void);
 char *mem_dup(struct str s); /* with a zero behind; aborts when there is none */
 

@@ -111,7 +111,8 @@ static enum err start(struct build *b)
     TRY(free_bytes < b->conf.room ? ERR_FULL : ERR_OK);
     TRY(fs_open(b->conf.fs, b->path, FS_CREATE_NEW, &b->file));
     b->is_started = true;
-    sst_writer_init(&b->writer, b->file, b->conf.table, b->conf.filter_prefix);
+    /* A flush's table is read a few times and soon merged: compressing it would be as dear as all else of the flush. */
+    sst_writer_init(&b->writer, b->file, b->conf.table, b->conf.filter_prefix, !b->conf.memtable);
     if (b->conf.n_tables)
         TRY(sst_writer_expect(&b->writer, hashes_of(b)));
     open_inputs(b);

@@ -16,9 +16,9 @@
 
 enum { WRITE_BYTES = 256 << 10, SYNC_BYTES = 8 << 20 };
 
-void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix)
+void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix, bool compress)
 {
-    *w = (struct sst_writer){.file = file, .table = table, .filter_prefix = filter_prefix};
+    *w = (struct sst_writer){.file = file, .table = table, .filter_prefix = filter_prefix, .compress = compress};
 }
 
 /* Falls to SST_BITS_LEAST, by two where a table is four times as large. */
@@ -93,7 +93,7 @@ static enum err cut_block(struct sst_writer *w)
     char at[20];
     if (block_builder_is_empty(&w->data))
         return ERR_OK;
-    struct place p = seal(w, block_builder_finish(&w->data), true);
+    struct place p = seal(w, block_builder_finish(&w->data), w->compress);
     size_t n = enc_varint(at, p.at);
     n += enc_varint(at + n, p.len);
     block_builder_add(&w->index, block_builder_last(&w->data), str_of(at, n), false);

@@ -14,6 +14,7 @@ struct sst_writer {
     struct file *file; /* borrowed, empty */
     uint64_t table;
     size_t filter_prefix;
+    bool compress;
     uint64_t written, synced; /* bytes of the file */
     struct buf pending;       /* sealed, not yet written */
     struct block_builder data, index;
@@ -30,7 +31,8 @@ struct sst_writer {
 unsigned sst_filter_bits(uint64_t hashes);
 /* How many hashes a filter holds, of a table of so many entries: at most, and as a rule just as many. */
 uint64_t sst_filter_hashes(uint64_t filter_bytes, uint64_t entries);
-void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix);
+/* compress: data blocks that LZ4 makes smaller are stored so. */
+void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix, bool compress);
 /* At most so many hashes (keys and prefixes) will come: the filter is built as they do. Before the first key. NOMEM. */
 MUST_CHECK enum err sst_writer_expect(struct sst_writer *w, size_t hashes);
 void sst_writer_deinit(struct sst_writer *w);

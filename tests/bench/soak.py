@@ -2,7 +2,8 @@
 
     soak.py BUILD
 
-In the environment: SOAK_SECONDS (3600), SOAK_RATE messages a second (1000), SOAK_CONNECTIONS (1000). Receipts, typing, history, syncs
+In the environment: SOAK_SECONDS (3600), SOAK_RATE messages a second (1000), SOAK_CONNECTIONS (1000), SOAK_SCENARIO (mixed; pairs: as many
+messages as an hour has in minutes, SOAK_SECONDS=330 SOAK_RATE=15000, without the groups' fan-out). Receipts, typing, history, syncs
 and reconnects go along (parley-load's `mixed`). The server's caches are made small, so that they are full after minutes and what
 still grows then is no cache. Sampled all the while: resident memory, open descriptors, bytes of the data folder. All is kept in
 BUILD/bench/soak.json and drawn in soak.html.
@@ -26,6 +27,7 @@ from plot import page, plot
 SECONDS = int(os.environ.get("SOAK_SECONDS", "3600"))
 RATE = int(os.environ.get("SOAK_RATE", "1000"))
 CONNECTIONS = int(os.environ.get("SOAK_CONNECTIONS", "1000"))
+SCENARIO = os.environ.get("SOAK_SCENARIO", "mixed")
 SAMPLES = 600
 MEMORY_SHARE, MEMORY_SLACK, DESCRIPTORS, DISK_SHARE, DISK_SLACK = 0.03, 2 << 20, 16, 1.25, 64 << 20
 SMALL = ("--cache", "16m", "--conversations-memory", "16m", "--heads-memory", "4m", "--memtable", "4m", "--segment", "4m")
@@ -88,7 +90,7 @@ def soak(build):
         said = [os.path.join(server.folder, name) for name in ("result", "complaint")]  # files: a pipe that nobody reads fills
         with open(said[0], "w") as out, open(said[1], "w") as err:
             generator = subprocess.Popen(
-                server.command("--scenario", "mixed", "--group-size", 100, "--rate", RATE, "--connections", CONNECTIONS, "--duration",
+                server.command("--scenario", SCENARIO, *(["--group-size", 100] if SCENARIO == "mixed" else []), "--rate", RATE, "--connections", CONNECTIONS, "--duration",
                                f"{SECONDS}s", "--drain-timeout", "60s"), stdout=out, stderr=err)
         try:
             samples = watch(server, generator, time.monotonic())

@@ -46,10 +46,22 @@ static struct str value_of(uint64_t i, struct buf *b)
     return str_of(p, size_of(i));
 }
 
+static struct sst *build_now(const struct build_conf *c)
+{
+    struct build *b;
+    enum err err;
+    build_create(c, &b);
+    while ((err = build_step(b, 10000)) == ERR_AGAIN)
+        ;
+    assert_ok(err);
+    struct sst *t = build_take(b);
+    build_destroy(b);
+    return t;
+}
+
 static void write_table(void)
 {
     struct memtable *m;
-    struct build *b;
     struct buf value = {0};
     char key[KEY], *path = sst_path(dir, TABLE);
     unlink(path);
@@ -61,13 +73,7 @@ static void write_table(void)
             memtable_put(m, key_of(i, key), value_of(i, &value));
     }
     struct build_conf c = {.fs = fs_posix(), .dir = dir, .table = TABLE, .filter_prefix = PREFIX, .memtable = m};
-    build_create(&c, &b);
-    enum err err;
-    while ((err = build_step(b, 10000)) == ERR_AGAIN)
-        ;
-    assert_ok(err);
-    sst_close(build_take(b));
-    build_destroy(b);
+    sst_close(build_now(&c));
     memtable_destroy(m);
     buf_deinit(&value);
     mem_free(path);
@@ -159,6 +165,23 @@ PROMISE(its_filter_knows_keys_and_prefixes)
     assert_true(t->entries == N && t->tombstones == (N + 16) / 17 && t->blocks > 10);
     assert_true(str_eq(t->first, key_of(0, key)));
     assert_true(str_eq(t->last, key_of(N - 1, key)));
+    sst_close(t);
+}
+
+PROMISE(a_flush_is_written_as_it_is_and_compressed_when_merged)
+{
+    enum { MERGED = TABLE + 1 };
+    struct sst *t = NULL;
+    struct buf why = {0};
+    write_table();
+    assert_ok(sst_open(fs_posix(), dir, TABLE, 0, &t, &why));
+    struct build_conf c = {
+        .fs = fs_posix(), .dir = dir, .table = MERGED, .filter_prefix = PREFIX, .tables = &t, .n_tables = 1};
+    struct sst *merged = build_now(&c);
+    assert_true(t->entries == merged->entries);
+    assert_true(merged->data_end + size_of(700) * 9 / 10 < t->data_end);
+    assert_int_equal(unlink(merged->path), 0);
+    sst_close(merged);
     sst_close(t);
 }
 
@@ -263,13 +286,10 @@ PROMISE(a_table_under_another_number_is_damage)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HOLDS(a_walk_meets_what_was_written),
-        HOLDS(a_walk_starts_at_the_first_key_at_or_after_any_other),
-        HOLDS(its_filter_knows_keys_and_prefixes),
-        HOLDS(a_filter_tells_how_many_hashes_it_holds),
-        HOLDS(a_flipped_bit_anywhere_is_damage_and_is_never_read_past),
-        HOLDS(a_table_that_is_cut_or_missing_is_named),
-        HOLDS(a_table_under_another_number_is_damage),
+        HOLDS(a_walk_meets_what_was_written),           HOLDS(a_walk_starts_at_the_first_key_at_or_after_any_other),
+        HOLDS(its_filter_knows_keys_and_prefixes),      HOLDS(a_flush_is_written_as_it_is_and_compressed_when_merged),
+        HOLDS(a_filter_tells_how_many_hashes_it_holds), HOLDS(a_flipped_bit_anywhere_is_damage_and_is_never_read_past),
+        HOLDS(a_table_that_is_cut_or_missing_is_named), HOLDS(a_table_under_another_number_is_damage),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

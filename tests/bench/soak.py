@@ -90,7 +90,8 @@ def soak(build):
         said = [os.path.join(server.folder, name) for name in ("result", "complaint")]  # files: a pipe that nobody reads fills
         with open(said[0], "w") as out, open(said[1], "w") as err:
             generator = subprocess.Popen(
-                server.command("--scenario", SCENARIO, *(["--group-size", 100] if SCENARIO == "mixed" else []), "--rate", RATE, "--connections", CONNECTIONS, "--duration",
+                server.command("--scenario", SCENARIO, *(["--group-size", 100] if SCENARIO == "mixed" else []), "--rate", RATE,
+                               "--connections", CONNECTIONS, "--duration",
                                f"{SECONDS}s", "--drain-timeout", "60s"), stdout=out, stderr=err)
         try:
             samples = watch(server, generator, time.monotonic())

@@ -22,7 +22,6 @@ static void reload(struct server *server, int argc, char **argv)
         mem_free(why);
         return;
     }
-    mem_return_large();
     log_set_level((enum log_level)level);
     log_info("reloaded", "log_level=%s", fresh.log_level);
 }
@@ -87,6 +86,7 @@ int main(int argc, char **argv)
         printf("parleyd: the options are fine\n");
         return 0;
     }
+    mem_return_large();
     log_set_level((enum log_level)level);
     restart_remember(argv);
     return run(&options, argc, argv);

@@ -504,6 +504,9 @@ enum err server_start(struct server *s, char **why)
 
     for (unsigned i = 0; i < s->n_cores; i++) {
         struct core *core = &s->cores[i];
+        /* Before the gateway's, which writes to sockets: who reads an event here, drops, and comes back by another
+         * reactor would else be told it there again, by what had not left for its other readers. */
+        port_follow(bus_port(s->bus, i), core->loop);
         TRY(gateway_create(&(struct gateway_conf){.loop = core->loop,
                                                   .port = bus_port(s->bus, i),
                                                   .env = s->env,
@@ -521,7 +524,6 @@ enum err server_start(struct server *s, char **why)
                                                   .ready = &s->ready},
                            &core->gateway));
         s->port = gateway_port(core->gateway);
-        port_follow(bus_port(s->bus, i), core->loop); /* behind all hooks that send */
     }
     metric_put(s->counters, METRIC_SOCKETS_MAX, s->connections);
     n_stores = s->data.n_stores; /* the directory's once it runs, as the connections are */

@@ -24,8 +24,9 @@ void bus_destroy(struct bus *b);
 struct port *bus_port(struct bus *b, unsigned index);
 /* Both before the threads run. */
 void port_attach(struct port *p, struct mailbox *m); /* what is sent from here leaves at once */
-void port_follow(struct port *p, struct loop *l); /* by l's mailbox; it leaves by the end of l's turn. The last hook of
-                                                     l: what hooks behind it send makes another turn */
+/* By l's mailbox. What is sent from here leaves when the hooks of l's turn come to this one; what hooks behind it send
+ * makes another turn. */
+void port_follow(struct port *p, struct loop *l);
 /* Most that may wait for a port, of all others together; 0: PORT_WAITING. For tests. */
 enum { PORT_WAITING = 65536 };
 void port_bound(struct port *p, size_t items);

@@ -2,8 +2,9 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { LARGE = 128 << 10, KEPT_AT_THE_TOP = 2 << 20 };
+enum { LARGE = (1 << 20) + MEM_PAGES, KEPT_AT_THE_TOP = 2 << 20 };
 
 static void *must(void *p)
 {
@@ -34,6 +35,23 @@ char *mem_dup(struct str s)
     return p;
 }
 
+void *mem_pages(size_t bytes)
+{
+    if (bytes < MEM_PAGES)
+        return mem_try(bytes);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void mem_pages_free(void *p, size_t bytes)
+{
+    if (bytes < MEM_PAGES)
+        mem_free(p);
+    else if (p)
+        munmap(p, bytes);
+}
+
+/* Other libraries have no such bounds. */
 void mem_return_large(void)
 {
 #ifdef __GLIBC__

@@ -11,10 +11,15 @@ void *mem_realloc(void *p, size_t bytes);
 void mem_free(void *p);
 /* For sizes that a peer or a file chose, bounded by the caller: NULL when there is none. Not zeroed. */
 void *mem_try(size_t bytes);
-/* For a process that lives long: pieces of 128 KiB and more (filters and indexes of all tables but the youngest, what a
- * merge holds) go back to the system as soon as they are freed. glibc, left alone, moves its bound for those up to what
- * was freed last, 32 MiB at most; from then on a merge leaves holes as large as the indexes of all that it merged.
- * Once, before any other thread. */
+/* For what is large, lives long and goes as a whole (a table's filter and index): from MEM_PAGES on it has pages of its
+ * own, which go back to the system at once and leave no hole between what is small. Not zeroed; NULL when there is
+ * none. Who frees it says how much was asked for. */
+enum { MEM_PAGES = 64 << 10 };
+void *mem_pages(size_t bytes);
+void mem_pages_free(void *p, size_t bytes);
+/* For a process that lives long: malloc maps pieces above any buffer of a request, 1 MiB, and gives back what is free
+ * at the end of its memory. glibc, left alone, moves both bounds up by what was freed last, to 32 and 64 MiB, and keeps
+ * what the largest merge needed. Once, before any other thread. */
 void mem_return_large(void);
 char *mem_dup(struct str s); /* with a zero behind; aborts when there is none */
 

@@ -37,7 +37,7 @@ struct outq {
 struct out_batch {
     const char *p;
     size_t len;
-    unsigned items;
+    unsigned frames;
 };
 
 void outq_deinit(struct outq *q);

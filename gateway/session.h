@@ -14,7 +14,7 @@
  * a second time is too (proto/auth.h), and nothing is written to it before the token is known to be good.
  * - Nothing is written from a callback of libwebsockets: sessions that have something to write are in the gateway's
  * list of dirty ones, and the end of the turn writes each with as few writes as possible. An entry that its queue has
- * no room for has it written earlier (entries come by the mailbox or a hook); only what then finds none is too much.
+ * no room for has it written earlier (entries come by the mailbox or a timer); only what then finds none is too much.
  * - A write ends at the end of a frame, and after one that the socket did not take whole (libwebsockets keeps its rest)
  *   there is none until the socket is writable again.
  * - From the upgrade on libwebsockets reads nothing: session_in.c does. It has what was read while the session could go
@@ -82,7 +82,7 @@ struct session {
     uint32_t held_len;
     uint32_t losses;                        /* the gateway's count that this session knows of */
     uint32_t pending, pending_bytes;        /* requests under way */
-    struct request *waiting, *waiting_last; /* reads that are not yet, a list by msg.next */
+    struct request *waiting, *waiting_last; /* reads that are not yet, a list by `next` */
     uint32_t in_lws;                        /* bytes that libwebsockets may still hold */
     uint16_t refused, malformed;            /* lately */
     uint8_t state;

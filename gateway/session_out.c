@@ -44,7 +44,7 @@ static bool write_batch(struct session *s, const struct out_batch *b)
     ssize_t n = send_now(s, b);
 
     count(g, METRIC_WRITES, 1);
-    count(g, METRIC_FRAMES_OUT, b->items);
+    count(g, METRIC_FRAMES_OUT, b->frames);
     count(g, METRIC_BYTES_OUT, (int64_t)b->len);
     if (n < 0 || ((size_t)n < b->len && !give_to_lws(s, b->p + n, b->len - (size_t)n))) {
         session_kill(s);
@@ -60,7 +60,7 @@ static void write_all(struct session *s)
 
     while (more && outq_peek(&s->out, s->g->scratch, SCRATCH, &b)) {
         more = write_batch(s, &b);
-        outq_pop(&s->out, b.items);
+        outq_pop(&s->out, b.frames);
     }
 }
 
@@ -182,9 +182,11 @@ static bool write_rest(struct session *s)
 }
 
 /* A turn may bring more than a queue holds, before its end could write any of it. That says nothing of the peer: only
- * a socket that does not take more does. */
+ * a socket that does not take more does. What the turn has for other reactors leaves first, as at its end: see
+ * server_start. */
 static void write_early(struct session *s)
 {
+    port_send(s->g->conf.port);
     if (s->state == SESSION_LIVE && (!s->blocked || write_rest(s)))
         write_all(s);
 }

@@ -7,8 +7,8 @@
  * full and when the turn ends. One by one each item would be an allocation that is freed on another thread, a
  * compare-and-swap on a line that both threads write, and, for who takes the list apart, a line of another core's that
  * no processor can foresee, since each says where the next one is. In a parcel they lie in a row. A port that follows
- * no loop has no turns: each of its items leaves at once. A parcel that has been emptied is kept for what goes the
- * other way.
+ * no loop has no turns: each of its items leaves at once, in a parcel of one. A large parcel that has been emptied is
+ * kept for what goes the other way.
  *
  * Bounds. At PORT_WAITING items that wait for a port a request is answered `unavailable` and an entry is dropped and
  * the port told to resync; an ephemeral is dropped, already when EPHEMERAL_WAITING wait. Answers and closings always
@@ -27,7 +27,7 @@
 #include "queue/where.h"
 #include <assert.h>
 
-enum { EPHEMERAL_WAITING = 4096, PARCEL = 32, AHEAD = 4, SPARES = 16 };
+enum { EPHEMERAL_WAITING = 4096, PARCEL = 32, PARCEL_LEAST = 8, AHEAD = 4, SPARES = 16 };
 
 struct item {
     void (*run)(struct port *to, struct item *i);
@@ -42,8 +42,8 @@ struct parcel {
     struct msg msg;
     struct port *to;
     struct parcel *next; /* among spares */
-    unsigned n;
-    struct item items[PARCEL];
+    unsigned n, cap;     /* cap: PARCEL, or 1 */
+    struct item items[];
 };
 
 struct port {
@@ -81,13 +81,16 @@ static void loss_run(struct msg *m)
     p->sink(p->sink_ctx, &d);
 }
 
+/* What it counts for: a large one takes 2.8 KiB, whatever is in it. */
+static unsigned weight(const struct parcel *p) { return p->cap > 1 && p->n < PARCEL_LEAST ? PARCEL_LEAST : p->n; }
+
 static void send_off(struct port *here, struct port *to)
 {
     struct parcel *p = here->open[to->index];
 
     here->open[to->index] = NULL;
     here->opened &= ~(UINT64_C(1) << to->index);
-    atomic_fetch_add_explicit(&to->waiting, p->n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&to->waiting, weight(p), memory_order_relaxed);
     mailbox_post(to->mailbox, &p->msg);
 }
 
@@ -177,6 +180,8 @@ void port_follow(struct port *p, struct loop *l)
     loop_hook(l, &p->turn_end);
 }
 
+void port_send(struct port *p) { turn_ends(&p->turn_end); }
+
 void port_bound(struct port *p, size_t items) { p->bound = items ? items : PORT_WAITING; }
 
 size_t port_waiting(const struct port *p) { return atomic_load_explicit(&p->waiting, memory_order_relaxed); }
@@ -206,8 +211,8 @@ static void parcel_arrives(struct msg *m)
             __builtin_prefetch(p->items[i + AHEAD].first);
         p->items[i].run(here, &p->items[i]);
     }
-    atomic_fetch_sub_explicit(&here->waiting, p->n, memory_order_relaxed);
-    if (here->n_spares == SPARES) {
+    atomic_fetch_sub_explicit(&here->waiting, weight(p), memory_order_relaxed);
+    if (p->cap != PARCEL || here->n_spares == SPARES) {
         mem_free(p);
         return;
     }
@@ -216,12 +221,21 @@ static void parcel_arrives(struct msg *m)
     here->n_spares++;
 }
 
+/* Not zeroed: items are filled one by one. */
+static struct parcel *parcel_new(unsigned cap)
+{
+    struct parcel *p = mem_realloc(NULL, sizeof *p + cap * sizeof p->items[0]);
+
+    p->cap = cap;
+    return p;
+}
+
 static struct parcel *parcel_take(struct port *here)
 {
     struct parcel *p = here->spares;
 
-    if (!p)
-        return mem_realloc(NULL, sizeof *p); /* not zeroed: items are filled one by one */
+    if (!here->loop || !p)
+        return parcel_new(here->loop ? PARCEL : 1);
     here->spares = p->next;
     here->n_spares--;
     return p;
@@ -247,7 +261,7 @@ static void put(struct port *here, struct port *to, struct item i)
     if (!p)
         p = parcel_open(here, to);
     p->items[p->n++] = i;
-    if (p->n == PARCEL || !here->loop)
+    if (p->n == p->cap)
         send_off(here, to);
 }
 

@@ -27,6 +27,7 @@ void port_attach(struct port *p, struct mailbox *m); /* what is sent from here l
 /* By l's mailbox. What is sent from here leaves when the hooks of l's turn come to this one; what hooks behind it send
  * makes another turn. */
 void port_follow(struct port *p, struct loop *l);
+void port_send(struct port *p); /* what was sent from here leaves now */
 /* Most that may wait for a port, of all others together; 0: PORT_WAITING. For tests. */
 enum { PORT_WAITING = 65536 };
 void port_bound(struct port *p, size_t items);
@@ -46,8 +47,8 @@ void bus_reply(struct port *here, struct request *r);
 /* Runs msg->run on the port's thread. For what is neither a request nor a delivery. */
 void bus_post(struct bus *b, unsigned to, struct msg *m);
 
-/* Telling. Deliveries that are an entry keep their order; at a full mailbox they are dropped and the port is told to
- * resync all its sessions, in O(1). */
+/* Telling. Deliveries that are an entry keep their order; where too much waits for a port they are dropped and it is
+ * told to resync all its sessions, in O(1). */
 enum delivery_class {
     DELIVER_ENTRY,     /* an entry of a log: dropped only with resync */
     DELIVER_EPHEMERAL, /* a later one with the same `slot` replaces it while it waits; dropped first */

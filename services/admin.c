@@ -194,7 +194,7 @@ static void on_erasing(void *arg, uint64_t at, uint64_t of, uint64_t erased)
     send_now(c);
 }
 
-/* It may have ended already, refused by a full mailbox. */
+/* It may have ended already, refused because too much waits there. */
 static void keep_erase(struct client *c, struct erase_run *e) { c->erase = c->is_ending || !c->admin ? NULL : e; }
 
 static void erase(struct client *c, struct str args)
@@ -317,7 +317,7 @@ static void obey_retention(struct client *c, struct str args)
     if (what.step == RETENTION_SET)
         log_info("admin_retention", "conv=" STR_FMT " retention=" STR_FMT, STR_ARG(conv), STR_ARG(age));
     a = retention_ask(c->admin->directory, &what, &(struct retention_conf){on_retention, c});
-    c->retention = c->is_ending || !c->admin ? NULL : a; /* it may have ended already, refused by a full mailbox */
+    c->retention = c->is_ending || !c->admin ? NULL : a; /* it may have ended already, refused at once */
 }
 
 static void say_ends(struct client *c)

@@ -12,7 +12,7 @@ enum { LIMIT_UNSAID = 100, BUSY_MS = 200 };
 struct reader {
     struct link turn;
     user_id user;
-    struct request *first, *last; /* by msg.next */
+    struct request *first, *last; /* by `next` */
     unsigned n;
 };
 

@@ -5,7 +5,7 @@
  * whatever was answered, every reader of the tables sees. The log carries finished values (ids, hashes, times).
  * It also applies what the reactors' logs hold for the tables (TOPIC_TABLES): who is in which conversation.
  *
- * It is no reactor: it may block on SQLite and on an fsync, and everything it does is bounded by its mailbox, its log's
+ * It is no reactor: it may block on SQLite and on an fsync, and everything it does is bounded by its port, its log's
  * max_in_flight and DIRECTORY_WRITES_MAX.
  *
  * Starting, by cmd:   tables_open; tables_replay of every old log (recovery); directory_create; the reactors and their

@@ -4,8 +4,8 @@
  *    ├── STOP ◄── broken                                                                                       │
  *    └─────────────────────────────────────────────────────────────────────────────────────────────────────────┘
  *
- * Before the placement is written everything can be taken back; after it nothing is, and a step that finds no room in a
- * mailbox is asked again. */
+ * Before the placement is written everything can be taken back; after it nothing is, and a step that finds no room at a
+ * port is asked again. */
 #include "services/mover.h"
 #include "base/log.h"
 #include "services/directory_state.h"

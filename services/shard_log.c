@@ -289,6 +289,8 @@ static void stand_still(struct shards *s, const struct conv *c, enum err err)
     s->on_failure(s->r, err);
 }
 
+enum { FETCH_MAX = 512 }; /* of a record's bytes */
+
 /* Where thousands are under way, what belongs to one has left the cache since it was appended. While one is applied and
  * answered, what the next points to is fetched, and the one after that itself. */
 static inline __attribute__((always_inline)) void fetch_ahead(const struct shards *s, const struct appended *a)
@@ -298,7 +300,7 @@ static inline __attribute__((always_inline)) void fetch_ahead(const struct shard
     if (a->link.next == &s->appended)
         return;
     mem_fetch(next->conv, sizeof *next->conv);
-    mem_fetch(next->bytes.p, next->bytes.len);
+    mem_fetch(next->bytes.p, next->bytes.len < FETCH_MAX ? next->bytes.len : FETCH_MAX); /* the rest comes by itself */
     if (is_entry(next))
         mem_fetch(container_of(next, struct work, log)->q, sizeof(struct request));
     if (next->link.next != &s->appended)

@@ -91,7 +91,7 @@ static void open_inputs(struct build *b)
     mem_free(inputs);
 }
 
-/* How many hashes the inputs' filters hold, at most: so many the merged one can't pass. */
+/* How many hashes the inputs' filters hold, at most: so many the merged one as a rule can't pass. */
 static size_t hashes_of(const struct build *b)
 {
     size_t n = 0;

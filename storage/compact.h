@@ -11,7 +11,7 @@ struct compact_table {
     bool is_merging; /* taken by a merge that runs */
 };
 /* Finds a run of neighbours worth merging among tables given newest first: [*first, *first + *n). False: none. `unit`
- * is what a flush writes at most. No merge's tables weigh more than `weight_max` together; a table of more than half of
- * that is not merged any more. */
+ * is what a flush writes, a little more or less. No merge's tables weigh more than `weight_max` together; a table of
+ * more than half of that is not merged any more. */
 bool compact_pick(const struct compact_table *tables, size_t n_tables, uint64_t unit, uint64_t weight_max,
                   size_t *first, size_t *n);

@@ -466,7 +466,7 @@ void lsm_stats(const struct lsm *l, struct lsm_stats *out)
     for (size_t i = 0; i < l->n_tables; i++) {
         s.table_bytes += l->tables[i]->bytes;
         s.entries += l->tables[i]->entries;
-        s.index_bytes += l->tables[i]->index->len;
+        s.index_bytes += l->tables[i]->index.len;
         s.filter_bytes += l->tables[i]->filter.len;
     }
     lsm_tasks_stats(l, &s);

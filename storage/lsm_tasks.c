@@ -177,7 +177,7 @@ static bool pick_merge(const struct lsm *l, size_t *first, size_t *n)
 {
     struct compact_table *tables = mem_new_array(struct compact_table, l->n_tables);
     for (size_t i = 0; i < l->n_tables; i++)
-        tables[i] = (struct compact_table){l->tables[i]->bytes, l->tables[i]->filter.len + l->tables[i]->index->len,
+        tables[i] = (struct compact_table){l->tables[i]->bytes, l->tables[i]->filter.len + l->tables[i]->index.len,
                                            l->tables[i]->is_merging};
     bool found = compact_pick(tables, l->n_tables, l->conf.memtable_bytes, l->conf.table_memory, first, n);
     mem_free(tables);

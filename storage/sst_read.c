@@ -52,19 +52,30 @@ static enum err load_at(struct sst *t, uint64_t at, uint64_t len, struct block *
 /* Lines lie on cache lines, so that a question meets one. */
 static enum err keep_filter(struct sst *t, const struct block *b)
 {
-    char *p = t->memory = mem_try(b->len + BLOOM_LINE);
+    char *p = t->filter_memory = mem_pages(b->len + BLOOM_LINE);
     if (!p)
         return ERR_NOMEM;
-    p += BLOOM_LINE - (uintptr_t)p % BLOOM_LINE;
+    t->filter.len = b->len;
+    p += -(uintptr_t)p % BLOOM_LINE;
     memcpy(p, b->bytes, b->len);
-    t->filter = str_of(p, b->len);
+    t->filter.p = p;
+    return ERR_OK;
+}
+
+static enum err keep_index(struct sst *t, const struct block *b)
+{
+    t->index_memory = mem_pages(b->len);
+    if (!t->index_memory)
+        return ERR_NOMEM;
+    memcpy(t->index_memory, b->bytes, b->len);
+    t->index = str_of(t->index_memory, b->len);
     return ERR_OK;
 }
 
 static void keep_heads(struct sst *t)
 {
     struct block_iter w;
-    block_iter_init(&w, str_of(t->index->bytes, t->index->len));
+    block_iter_init(&w, t->index);
     if (w.err != ERR_OK)
         return; /* a search says so */
     t->heads = mem_new_array(uint64_t, w.n_restarts);
@@ -75,7 +86,7 @@ static void keep_heads(struct sst *t)
 static enum err read_meta(struct sst *t, const struct block *meta)
 {
     struct dec d = dec_of(str_of(meta->bytes, meta->len));
-    struct block *filter = NULL;
+    struct block *filter = NULL, *index = NULL;
     enum err err;
 
     t->entries = dec_get_varint(&d);
@@ -88,13 +99,15 @@ static enum err read_meta(struct sst *t, const struct block *meta)
     TRY(dec_done(&d) && first.len > 0 && str_cmp(first, last) <= 0 ? ERR_OK : ERR_CORRUPT);
     TRY(load_at(t, filter_at, filter_len, &filter));
     TRY(keep_filter(t, filter));
-    TRY(load_at(t, index_at, index_len, &t->index));
+    TRY(load_at(t, index_at, index_len, &index));
+    TRY(keep_index(t, index));
     keep_heads(t);
     t->data_end = filter_at;
     t->first = str_of(mem_dup(first), first.len);
     t->last = str_of(mem_dup(last), last.len);
 out:
     block_unref(filter);
+    block_unref(index);
     return err;
 }
 
@@ -146,11 +159,11 @@ void sst_close(struct sst *t)
     if (!t)
         return;
     file_close(t->file);
-    block_unref(t->index);
     mem_free((char *)(uintptr_t)t->first.p); /* ours, by mem_dup */
     mem_free((char *)(uintptr_t)t->last.p);
     mem_free(t->heads);
-    mem_free(t->memory);
+    mem_pages_free(t->filter_memory, t->filter.len + BLOOM_LINE);
+    mem_pages_free(t->index_memory, t->index.len);
     mem_free(t->path);
     mem_free(t);
 }
@@ -181,7 +194,7 @@ static uint32_t heads_below(const uint64_t *heads, uint32_t n, uint64_t head, bo
 
 void sst_index_seek(const struct sst *t, struct str key, struct block_iter *out)
 {
-    block_iter_init(out, str_of(t->index->bytes, t->index->len));
+    block_iter_init(out, t->index);
     if (out->err != ERR_OK)
         return;
     uint64_t head = str_head(key);

@@ -13,9 +13,9 @@ struct sst {
     struct str first, last; /* the least and the greatest key */
     size_t filter_prefix;
     struct str filter; /* aligned to its lines */
-    struct block *index;
+    struct str index;
     uint64_t *heads; /* of the keys at the index's restart points: side by side, where a search begins */
-    char *memory, *path;
+    char *filter_memory, *index_memory, *path; /* the first two: mem_pages */
     struct fs *fs;
     struct file *file;
     uint64_t data_end;

@@ -29,7 +29,9 @@ struct sst_writer {
  * keys are in the large ones; so most wrong answers are spared where bits cost least (Dayan, Athanassoulis, Idreos:
  * Monkey, SIGMOD 2017). */
 unsigned sst_filter_bits(uint64_t hashes);
-/* How many hashes a filter holds, of a table of so many entries: at most, and as a rule just as many. */
+/* How many hashes a filter holds, of a table of so many entries: at least, and as a rule just as many. Of one that is
+ * older than the rule and has many prefixes for its entries it may be 6 tenths; a merge of such has fewer bits a hash.
+ */
 uint64_t sst_filter_hashes(uint64_t filter_bytes, uint64_t entries);
 /* compress: data blocks that LZ4 makes smaller are stored so. */
 void sst_writer_init(struct sst_writer *w, struct file *file, uint64_t table, size_t filter_prefix, bool compress);

@@ -115,7 +115,7 @@ static void step(struct iter *it)
 static void walk_init(struct walk *w, const struct store_verify *v, struct sst *t, struct store_counts *counts)
 {
     *w = (struct walk){.it = {.next = step}, .v = v, .table = t, .counts = counts};
-    block_iter_init(&w->index, str_of(t->index->bytes, t->index->len));
+    block_iter_init(&w->index, t->index);
     if (enter_block(w))
         stand(w);
     else

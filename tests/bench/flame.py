@@ -40,7 +40,7 @@ OURS = [
     ("encode", r"^(entry_print|jsonw_|print_sent|session_reply|queue_text|frame_)"),
     ("log", r"^(record_|stream_|batch_|chunk_|write_run|segment_|segpool_)"),
     ("store", r"^(convlog_|lsm_|memtable_|state_encode|put_|block_|filter_|sst_|keys_|heads_below|leaf_near|find_leaf|make_entry|cid_write)"),
-    ("fan-out", r"^(bus_emit|where_|deliver_to|session_deliver|sink|crossing_|registry_|outq_entry|cross)"),
+    ("fan-out", r"^(bus_emit|where_|deliver_to|session_deliver|sink|parcel_|delivery_arrives|send_off|registry_|outq_entry|cross)"),
     ("admit", r"^(shard_|shards_|conv_|authority_|moves_|op_|runner_|send_|look_step|reactor_|process|apply|notify_|bus_|"
               r"commit_arrives|heads_|cid_hash|naming_|pair_conv|request_arrives|answer|entry_committed)"),
     ("frame", r"^(lws_|rops_|__lws|assembly_|session_|ws_callback|uv_|uv__|done|request_|turn|flush|end_turn|on_before|loop_)"),

@@ -1,6 +1,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "tests/lib/unit.h"
+#include <sys/mman.h>
 
 PROMISE(mem_alloc_gives_zeros_and_nothing_is_not_NULL)
 {
@@ -25,6 +26,30 @@ PROMISE(mem_try_answers_NULL_when_there_is_none)
 #endif
 #endif
     (void)too_much;
+}
+
+/* Resident or not: the kernel knows only what is mapped. */
+static bool is_mapped(void *p)
+{
+    unsigned char resident;
+    return mincore(p, 4096, &resident) == 0;
+}
+
+PROMISE(large_memory_has_pages_of_its_own_that_go_when_it_is_freed)
+{
+    for (size_t bytes = 1; bytes <= 4 * MEM_PAGES; bytes = bytes * 3 + 1) {
+        char *p = mem_pages(bytes);
+        assert_non_null(p);
+        memset(p, 7, bytes);
+        mem_pages_free(p, bytes);
+    }
+    char *p = mem_pages(MEM_PAGES);
+    assert_int_equal((uintptr_t)p % 4096, 0);
+    assert_true(is_mapped(p));
+    mem_pages_free(p, MEM_PAGES);
+    assert_false(is_mapped(p));
+    mem_pages_free(NULL, 0);
+    assert_null(mem_pages(SIZE_MAX / 2));
 }
 
 PROMISE(mem_dup_ends_in_a_zero)
@@ -125,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLDS(mem_alloc_gives_zeros_and_nothing_is_not_NULL),
         HOLDS(mem_try_answers_NULL_when_there_is_none),
+        HOLDS(large_memory_has_pages_of_its_own_that_go_when_it_is_freed),
         HOLDS(mem_dup_ends_in_a_zero),
         HOLDS(arena_memory_is_zeroed_aligned_and_disjoint),
         HOLDS(an_arena_that_begins_small_takes_no_more_than_it_was_asked_for_and_grows),

@@ -37,7 +37,7 @@ static const char *drain(struct outq *q)
             else
                 all[n++] = b.p[i];
         }
-        outq_pop(q, b.items);
+        outq_pop(q, b.frames);
     }
     all[n] = '\0';
     return all;
@@ -106,7 +106,7 @@ PROMISE(small_items_are_gathered_and_a_single_one_is_not_copied)
     assert_ok(outq_entry(&q, f));
     assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
     assert_ptr_equal(b.p, scratch);
-    assert_int_equal(b.items, 2);
+    assert_int_equal(b.frames, 2);
     assert_int_equal(b.len, 14);
     frame_unref(f);
     outq_deinit(&q);
@@ -123,10 +123,10 @@ PROMISE(a_large_item_is_written_whole_from_where_it_lies)
     memcpy(outq_reply(&q, sizeof big), big, sizeof big);
     assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
     assert_int_equal(b.len, 5);
-    outq_pop(&q, b.items);
+    outq_pop(&q, b.frames);
     assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
     assert_int_equal(b.len, 1000);
-    assert_int_equal(b.items, 1);
+    assert_int_equal(b.frames, 1);
     outq_deinit(&q);
 }
 
@@ -220,13 +220,13 @@ PROMISE(replies_that_follow_one_another_share_memory)
     assert_in_range(q.n, 2, 6);
     assert_in_range(q.reply_bytes, 2000, 4000);
     assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
-    assert_int_equal(b.items, 64);
+    assert_int_equal(b.frames, 64);
     assert_int_equal(b.len, 128);
-    outq_pop(&q, b.items);
+    outq_pop(&q, b.frames);
     add_reply(&q, "!");
     for (int left = 1000 - 64; left > 0; left -= 128) { /* blocks that the scratch has no room for */
         assert_true(outq_peek(&q, scratch, sizeof scratch, &b));
-        outq_pop(&q, b.items);
+        outq_pop(&q, b.frames);
         if (outq_is_empty(&q))
             break;
     }

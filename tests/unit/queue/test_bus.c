@@ -336,6 +336,25 @@ PROMISE(what_left_late_comes_before_the_loss_that_follows_it)
     follow_end(&f);
 }
 
+/* A turn with one item, over and over, to a port that does not run: the memory is bounded, not only the number. */
+PROMISE(a_parcel_counts_for_its_memory_whatever_is_in_it)
+{
+    struct follower f;
+    unsigned turns = 0;
+
+    follow(&f);
+    struct place *to = &f.t.at[1];
+    for (; port_waiting(to->port) < 1000; turns++) {
+        bus_emit(f.t.at[0].port, &f.d, NULL, NULL);
+        loop_turn(f.loop);
+    }
+    assert_true(turns < 1000 / 4);
+    assert_int_equal(mailbox_drain(to->box), turns);
+    assert_int_equal(port_waiting(to->port), 0);
+    assert_int_equal(to->n_seen, turns);
+    follow_end(&f);
+}
+
 PROMISE(what_never_left_gives_its_references_back)
 {
     struct follower f;
@@ -456,6 +475,7 @@ int main(void)
         HOLDS(entries_dropped_at_a_full_mailbox_become_one_loss),
         HOLDS(what_a_turn_sends_leaves_by_its_end_in_order_and_earlier_when_it_is_much),
         HOLDS(what_left_late_comes_before_the_loss_that_follows_it),
+        HOLDS(a_parcel_counts_for_its_memory_whatever_is_in_it),
         HOLDS(what_never_left_gives_its_references_back),
         HOLDS(what_a_hook_behind_sends_does_not_wait_for_the_next_event),
         HOLDS(two_threads_ask_answer_and_tell_each_other),

@@ -201,6 +201,7 @@ PROMISE(a_filter_tells_how_many_hashes_it_holds)
         told = sst_filter_hashes(lines * BLOOM_LINE, n);
         assert_true(told <= n + 64 || sst_filter_bits(told) < bits); /* more where a larger one is as long */
         assert_true(sst_filter_hashes(old_lines * BLOOM_LINE, n) >= n);
+        assert_true(sst_filter_hashes(old_lines * BLOOM_LINE, n / 2 + 1) >= n / 2); /* with many prefixes */
     }
     assert_int_equal(sst_filter_bits(100000), SST_BITS_MOST);
     assert_int_equal(sst_filter_bits(10000000), SST_BITS_LEAST);

@@ -118,19 +118,24 @@ char *outq_reply(struct outq *q, size_t len)
     return it->own + it->len - len;
 }
 
+static struct out_item item_of(struct frame *f, uint8_t kind)
+{
+    return (struct out_item){.shared = frame_ref(f), .len = f->len, .kind = kind, .is_shared = true, .frames = 1};
+}
+
 void outq_notice(struct outq *q, struct frame *f)
 {
-    struct frame *mine = frame_ref(f);
+    struct out_item it = item_of(f, KIND_REPLY);
 
-    add(q, (struct out_item){.shared = mine, .room = f->len, .len = f->len, .is_shared = true, .frames = 1});
+    it.room = f->len;
+    add(q, it);
 }
 
 enum err outq_entry(struct outq *q, struct frame *f)
 {
     if (q->entries >= OUTQ_ENTRIES_MAX || q->entry_bytes + f->len > OUTQ_BYTES_MAX)
         return ERR_LIMIT;
-    add(q,
-        (struct out_item){.shared = frame_ref(f), .len = f->len, .kind = KIND_ENTRY, .is_shared = true, .frames = 1});
+    add(q, item_of(f, KIND_ENTRY));
     return ERR_OK;
 }
 
@@ -156,11 +161,10 @@ void outq_ephemeral(struct outq *q, struct frame *f, uint64_t slot)
         old->shared = frame_ref(f);
         old->len = f->len;
     } else if (q->ephemerals < OUTQ_EPHEMERALS_MAX) {
-        struct frame *mine = frame_ref(f);
+        struct out_item it = item_of(f, KIND_EPHEMERAL);
 
-        add(q,
-            (struct out_item){
-                .shared = mine, .slot = slot, .len = f->len, .kind = KIND_EPHEMERAL, .is_shared = true, .frames = 1});
+        it.slot = slot;
+        add(q, it);
     }
 }
 

@@ -13,7 +13,8 @@
  * Bounds. At PORT_WAITING items that wait for a port a request is answered `unavailable` and an entry is dropped and
  * the port told to resync; an ephemeral is dropped, already when EPHEMERAL_WAITING wait. Answers and closings always
  * go: answers are bounded by what was asked, closings by revocations. What is in a parcel that has not left is not
- * counted, which is less than PARCEL for each pair of ports.
+ * counted, which is less than PARCEL for each pair of ports; a large one that has left counts for PARCEL_LEAST at
+ * least, so what waits for a port that gets no processor takes 23 MB of parcels at most.
  *
  * Nobody falls between catching up and listening. Who commits first publishes the stream's topic end, then (on the
  * stream's owner) emits, which looks up the joined ports under the user's stripe lock; a session first joins, under the
@@ -94,13 +95,13 @@ static void send_off(struct port *here, struct port *to)
     mailbox_post(to->mailbox, &p->msg);
 }
 
-static void turn_ends(struct turn_hook *h)
+void port_send(struct port *here)
 {
-    struct port *here = container_of(h, struct port, turn_end);
-
     while (here->opened)
         send_off(here, here->bus->ports[__builtin_ctzll(here->opened)]);
 }
+
+static void turn_ends(struct turn_hook *h) { port_send(container_of(h, struct port, turn_end)); }
 
 static struct port *port_create(struct bus *b, unsigned index)
 {
@@ -179,8 +180,6 @@ void port_follow(struct port *p, struct loop *l)
     p->mailbox = loop_mailbox(l);
     loop_hook(l, &p->turn_end);
 }
-
-void port_send(struct port *p) { turn_ends(&p->turn_end); }
 
 void port_bound(struct port *p, size_t items) { p->bound = items ? items : PORT_WAITING; }
 

@@ -504,8 +504,6 @@ enum err server_start(struct server *s, char **why)
 
     for (unsigned i = 0; i < s->n_cores; i++) {
         struct core *core = &s->cores[i];
-        /* Before the gateway's, which writes to sockets: who reads an event here, drops, and comes back by another
-         * reactor would else be told it there again, by what had not left for its other readers. */
         port_follow(bus_port(s->bus, i), core->loop);
         TRY(gateway_create(&(struct gateway_conf){.loop = core->loop,
                                                   .port = bus_port(s->bus, i),

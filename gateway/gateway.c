@@ -28,10 +28,13 @@ static const struct lws_protocols protocols[] = {
 /* Zeroes: libwebsockets' own pings would be a timer a connection, in one sorted list. */
 static const lws_retry_bo_t no_pings = {0};
 
+/* What the turn has for other reactors leaves before anything is written: who reads an event here, drops, and comes
+ * back by another reactor would else be told it there again, by what had not left for its other readers. */
 static void flush(struct turn_hook *h)
 {
     struct gateway *g = container_of(h, struct gateway, flush);
 
+    port_send(g->conf.port);
     while (!list_is_empty(&g->dirty)) {
         struct session *s = list_first(&g->dirty, struct session, dirty);
 

@@ -182,8 +182,7 @@ static bool write_rest(struct session *s)
 }
 
 /* A turn may bring more than a queue holds, before its end could write any of it. That says nothing of the peer: only
- * a socket that does not take more does. What the turn has for other reactors leaves first, as at its end: see
- * server_start. */
+ * a socket that does not take more does. What the turn has for other reactors leaves first, as at its end. */
 static void write_early(struct session *s)
 {
     port_send(s->g->conf.port);

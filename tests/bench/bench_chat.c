@@ -4,10 +4,11 @@
  *
  * One reactor. Each conversation has `window` sends under way; members are online, and a delivery is a call that
  * counts. With `active` (chats of two only) each of the conversations is there, with one message, before anything is
- * counted; then so many of them, spread evenly over all, are written to at random, FLIGHT messages under way. Memory
- * is for conversations, cache for blocks of the stores, both in MiB and without a word as of the server. CPU of the
- * whole process is reported per entry and per delivery: requests, admission, log with fsync, store with its flushes
- * and merges, printing, fan-out. */
+ * counted; then so many of them, spread evenly over all, get one message each, which is told by itself, for where they
+ * are many it finds them on the disk; then they are written to at random. FLIGHT messages are under way. Memory is for
+ * conversations, cache for blocks of the stores, both in MiB and without a word as of the server. CPU of the whole
+ * process is reported per entry and per delivery: requests, admission, log with fsync, store with its flushes and
+ * merges, printing, fan-out. */
 #include "services/reactor_state.h"
 #include "tests/unit/services/group_fixture.h"
 #include <sys/resource.h>
@@ -20,7 +21,7 @@ static struct bench {
     struct reactor *r;
     uint64_t total, members, window, convs, active;
     uint64_t sent, answered, goal, delivered, failed;
-    bool is_made;
+    enum { MAKING, WAKING, TALKING } phase;
     struct conv_id *ids;
     sem_t done;
 } b;
@@ -33,12 +34,14 @@ static user_id user_of(uint64_t conv, uint64_t member) { return 100 + conv * b.m
 
 static void send_one(uint64_t conv);
 
-/* Where there are active ones: while they are made (is_made is false) each in turn, then an active one at random. */
+/* Where there are active ones: all in turn while they are made, then each active one, then any of these. */
 static uint64_t next_conv(uint64_t conv)
 {
+    uint64_t apart = b.active ? b.convs / b.active : 0;
+
     if (!b.active)
         return conv;
-    return b.is_made ? hash_u64(b.sent) % b.active * (b.convs / b.active) : b.sent;
+    return b.phase == MAKING ? b.sent : (b.phase == WAKING ? b.sent : hash_u64(b.sent) % b.active) * apart;
 }
 
 static void on_sent(struct request *q)
@@ -60,7 +63,7 @@ static void send_one(uint64_t conv)
     uint64_t n = b.sent++;
     struct args_message_send *a;
     char cid[32];
-    int len = snprintf(cid, sizeof cid, "%c-%016llx-%llu", b.is_made ? 'm' : 'c', (unsigned long long)hash_u64(n),
+    int len = snprintf(cid, sizeof cid, "%c-%016llx-%llu", "cwm"[b.phase], (unsigned long long)hash_u64(n),
                        (unsigned long long)n);
 
     q->op = OP_message_send;
@@ -90,10 +93,6 @@ static void count_delivery(void *ctx, const struct delivery *d)
 static void start(void *arg)
 {
     (void)arg;
-    bus_sink(reactor_port(b.r), count_delivery, NULL);
-    for (uint64_t c = 0; c < b.convs; c += b.active ? b.convs / b.active : 1)
-        for (uint64_t m = 0; m < b.members; m++)
-            bus_join(reactor_port(b.r), user_of(c, m));
     for (uint64_t i = 0; b.active && i < FLIGHT && b.sent < b.goal; i++)
         send_one(next_conv(0));
     for (uint64_t c = 0; !b.active && c < b.convs; c++)
@@ -101,11 +100,13 @@ static void start(void *arg)
             send_one(c);
 }
 
-static void make_one_by_one(void *arg)
+static void come_online(void *arg)
 {
     (void)arg;
-    while (b.sent < b.goal && b.sent < FLIGHT)
-        send_one(next_conv(0));
+    bus_sink(reactor_port(b.r), count_delivery, NULL);
+    for (uint64_t c = 0; c < b.convs; c += b.active ? b.convs / b.active : 1)
+        for (uint64_t m = 0; m < b.members; m++)
+            bus_join(reactor_port(b.r), user_of(c, m));
 }
 
 static void thread_cpu(void *arg)
@@ -137,15 +138,39 @@ static void settle(void)
     }
 }
 
-/* All conversations get their first message; then counting begins anew. */
+struct cost {
+    double seconds, cpu, reactor; /* us of CPU */
+};
+
+/* `goal` messages, and what they cost until the last is answered. */
+static struct cost run(uint64_t goal)
+{
+    double before = process_cpu(), reactor[2];
+    uint64_t started = env_mono_us(b.w->world.env);
+
+    b.goal = goal;
+    b.sent = b.answered = b.delivered = 0;
+    on_reactor(b.w, 0, thread_cpu, &reactor[0]);
+    on_reactor(b.w, 0, start, NULL);
+    sem_wait(&b.done);
+    on_reactor(b.w, 0, thread_cpu, &reactor[1]);
+    return (struct cost){(double)(env_mono_us(b.w->world.env) - started) / 1e6, process_cpu() - before,
+                         reactor[1] - reactor[0]};
+}
+
+/* All conversations get their first message, then the active ones another. */
 static void make_all(void)
 {
-    b.goal = b.convs;
-    on_reactor(b.w, 0, make_one_by_one, NULL);
-    sem_wait(&b.done);
+    struct cost c;
+
+    (void)run(b.convs);
     settle();
-    b.is_made = true;
-    b.sent = b.answered = b.delivered = 0;
+    b.phase = WAKING;
+    on_reactor(b.w, 0, come_online, NULL);
+    c = run(b.active);
+    printf("the first message to each of %llu: CPU %.2f us\n", (unsigned long long)b.active, c.cpu / (double)b.active);
+    settle();
+    b.phase = TALKING;
 }
 
 static uint64_t number(int argc, char **argv, int i, uint64_t otherwise)
@@ -155,8 +180,7 @@ static uint64_t number(int argc, char **argv, int i, uint64_t otherwise)
 
 int main(int argc, char **argv)
 {
-    double cpu[2], reactor[2], seconds;
-    uint64_t started;
+    struct cost c;
 
     b.total = number(argc, argv, 1, 1000000);
     b.members = number(argc, argv, 2, 2);
@@ -181,31 +205,24 @@ int main(int argc, char **argv)
     world_open(b.w);
     b.r = b.w->r[0];
     sem_init(&b.done, 0, 0);
-    for (uint64_t c = 0; b.members > 2 && c < b.convs; c++) {
+    for (uint64_t i = 0; b.members > 2 && i < b.convs; i++) {
         char cid[32];
 
-        snprintf(cid, sizeof cid, "g%llu", (unsigned long long)c);
-        group_new(b.w, user_of(c, 0), cid, user_of(c, 1), (unsigned)b.members - 1, false);
-        group_conv(&b.w->data.keys, user_of(c, 0), str_c(cid), &b.ids[c]);
+        snprintf(cid, sizeof cid, "g%llu", (unsigned long long)i);
+        group_new(b.w, user_of(i, 0), cid, user_of(i, 1), (unsigned)b.members - 1, false);
+        group_conv(&b.w->data.keys, user_of(i, 0), str_c(cid), &b.ids[i]);
     }
     if (b.active)
         make_all();
-    b.goal = b.total;
-    on_reactor(b.w, 0, thread_cpu, &reactor[0]);
-    cpu[0] = process_cpu();
-    started = env_mono_us(b.w->world.env);
-    on_reactor(b.w, 0, start, NULL);
-    sem_wait(&b.done);
-    seconds = (double)(env_mono_us(b.w->world.env) - started) / 1e6;
-    cpu[1] = process_cpu();
-    on_reactor(b.w, 0, thread_cpu, &reactor[1]);
+    else
+        on_reactor(b.w, 0, come_online, NULL);
+    c = run(b.total);
     printf(
         "%llu entries, %llu members, window %llu, %llu conversations: %.0f entries/s, CPU %.2f us an entry (reactor's "
         "thread %.2f), %.3f us a delivery, failed %llu\n",
         (unsigned long long)b.total, (unsigned long long)b.members, (unsigned long long)b.window,
-        (unsigned long long)b.convs, (double)b.total / seconds, (cpu[1] - cpu[0]) / (double)b.total,
-        (reactor[1] - reactor[0]) / (double)b.total, (cpu[1] - cpu[0]) / (double)b.delivered,
-        (unsigned long long)b.failed);
+        (unsigned long long)b.convs, (double)b.total / c.seconds, c.cpu / (double)b.total, c.reactor / (double)b.total,
+        c.cpu / (double)b.delivered, (unsigned long long)b.failed);
     world_end(b.w);
     sem_destroy(&b.done);
     mem_free(b.ids);

@@ -49,8 +49,8 @@ class Detach(Case):
         self.sql("CREATE TRIGGER poison BEFORE INSERT ON groups BEGIN SELECT RAISE(ABORT, 'poison'); END")
         groups = set()
         a = await client.connect()
-        for _ in range(8):  # on both reactors' logs
-            groups.add((await a.ok("group.create", cid=cid(), title="stuck", members=[other.id]))["conv"])
+        for _ in range(16):  # on both reactors' logs
+            groups.add((await a.insist("group.create", cid=cid(), title="stuck", members=[other.id]))["conv"])
         return a, groups
 
     def heal(self):
@@ -107,7 +107,7 @@ class Detach(Case):
         a, groups = await self.stick(ann, ben)
         for u in (ann, ben):
             of[u.id] |= groups
-        for conv in 30 * sorted(groups):  # of a log with half of them or more, over the bound
+        for conv in 15 * sorted(groups):  # of a log with half of them or more, over the bound
             await a.insist("message.send", conv=conv, cid=cid(), content=text("x" * 16000))
         await self.until("parley_views_detached_total", lambda n: n > 0)
         await self.server.kill()

@@ -34,14 +34,17 @@ static user_id user_of(uint64_t conv, uint64_t member) { return 100 + conv * b.m
 
 static void send_one(uint64_t conv);
 
+/* From one conversation that is written to, to the next. */
+static uint64_t apart(void) { return b.active ? b.convs / b.active : 1; }
+
 /* Where there are active ones: all in turn while they are made, then each active one, then any of these. */
 static uint64_t next_conv(uint64_t conv)
 {
-    uint64_t apart = b.active ? b.convs / b.active : 0;
-
     if (!b.active)
         return conv;
-    return b.phase == MAKING ? b.sent : (b.phase == WAKING ? b.sent : hash_u64(b.sent) % b.active) * apart;
+    if (b.phase == MAKING)
+        return b.sent;
+    return (b.phase == WAKING ? b.sent : hash_u64(b.sent) % b.active) * apart();
 }
 
 static void on_sent(struct request *q)
@@ -104,7 +107,7 @@ static void come_online(void *arg)
 {
     (void)arg;
     bus_sink(reactor_port(b.r), count_delivery, NULL);
-    for (uint64_t c = 0; c < b.convs; c += b.active ? b.convs / b.active : 1)
+    for (uint64_t c = 0; c < b.convs; c += apart())
         for (uint64_t m = 0; m < b.members; m++)
             bus_join(reactor_port(b.r), user_of(c, m));
 }

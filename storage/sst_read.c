@@ -272,7 +272,10 @@ void sst_iter_init(struct sst_iter *w, struct sst *t, struct sst_source *source,
     if (!enter_block(w))
         return;
     block_iter_seek(&w->data, from);
+    bool is_here = w->data.is_valid;
     stand(w);
+    if (!is_here && w->it.is_valid && str_cmp(w->it.key, from) < 0)
+        iter_end(&w->it, ERR_CORRUPT); /* the index named this block, and the one behind it goes back */
 }
 
 void sst_iter_deinit(struct sst_iter *w) { leave_block(w); }
